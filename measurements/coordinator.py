@@ -27,7 +27,7 @@ from typing import Any
 
 from harness.bench.replay import Replayed, SimulatedExecutor
 from harness.data.datasets import DATASETS
-from harness.evidence.bounds import error_ratio_of
+from harness.evidence.bounds import ErrorRatio
 from harness.interface.session import SearchReporter
 from harness.searching.finder import Finder, Inquiry, InquiryAnswer
 from harness.searching.loop import explore, open_search
@@ -200,7 +200,7 @@ def default_config() -> StudyConfig:
         data_hash="0" * 64,
         budget=20_000,
         target_pct=data.target_pct,
-        threshold_pct=round(error_ratio_of(data, data.target_pct).threshold_pct(data.target_pct), 6),
+        threshold_pct=round(ErrorRatio.of(data, data.target_pct).threshold_pct(data.target_pct), 6),
         space="all",
         space_text=space("all").text,
         sampler="surrogate",

@@ -28,7 +28,7 @@ import altair as alt
 import numpy as np
 from scipy.special import betaincinv, gammaincinv, stdtrit
 
-from harness.data.datasets import independent_cases
+from harness.data.groups import fewest_groups, independent_cases
 from harness.evidence import bounds
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, LOOK_ALPHA
 from harness.pages import charts
@@ -214,11 +214,11 @@ def lower_bounds(errors: Any, images: int, confidence: float, target_pct: float 
 
 
 def group_bounds(errors: Any, sizes: Sequence[int], confidence: float, *, are_copies: bool = False) -> Any:
-    """Return ``bounds.over_groups_pct`` of errors (..., seeds, groups), (...)."""
+    """Return ``over_groups_pct`` of errors (..., seeds, groups), (...)."""
     seeds, groups = errors.shape[-2:]
     images = sum(sizes)
     effective = independent_cases(sizes)
-    if effective + 1e-9 < bounds.fewest_groups(confidence):
+    if effective + 1e-9 < fewest_groups(confidence):
         return np.full(errors.shape[:-2], -np.inf)
     of_sizes = np.floor(effective - 1 + 1e-9)
     mean = errors.sum((-1, -2)) / seeds

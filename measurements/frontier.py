@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.evidence import leaderboard_table
-from harness.evidence.leaderboard_table import PROVEN, Tier
 from harness.pages import charts
 from harness.pages.board import frontier
+from harness.studies.standing import Standing
 from harness.system import files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,11 +54,11 @@ def rows() -> list[dict[str, Any]]:
     tested = [
         row
         for row in leaderboard_table.read(ROOT / "leaderboard.csv")
-        if row.dataset == "mnist" and row.tier is not Tier.SEARCHED and row.recipe_hash
+        if row.dataset == "mnist" and row.tier is not Standing.SEARCHED and row.recipe_hash
     ]
     best: dict[float, Any] = {}
     for row in sorted(tested, key=lambda row: row.parameters):
-        if row.tier in PROVEN:
+        if row.tier.is_proven:
             best.setdefault(row.target_pct, row)
     own_rows = [
         {

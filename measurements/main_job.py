@@ -35,7 +35,7 @@ import click
 
 from harness.commands.search import search
 from harness.data.datasets import DATASETS
-from harness.evidence.bounds import error_ratio_of
+from harness.evidence.bounds import ErrorRatio
 from harness.searching.augmentation import CHOICES
 from harness.searching.limited_space import usual_space
 from harness.searching.surrogate.prior import shipped_sha256
@@ -108,7 +108,7 @@ def configuration() -> dict[str, Any]:
         "options": options | named,
         "space_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "recipe_hash": named_recipe(named["recipe"]).recipe.hash,
-        "threshold_pct": round(error_ratio_of(data, 99.4).threshold_pct(99.4), 6),
+        "threshold_pct": round(ErrorRatio.of(data, 99.4).threshold_pct(99.4), 6),
         "prior_sha256": shipped_sha256("mnist"),
     }
 

@@ -34,12 +34,13 @@ from typing import Any
 from harness.bench.table import read_table
 from harness.data import own
 from harness.data.training_images import image_digests, load
-from harness.evidence.leaderboard_table import Tier, read
+from harness.evidence.leaderboard_table import read
 from harness.searching.surrogate.model import IMAGES
 from harness.searching.surrogate.prior import PriorDataset, PriorTraining, comparable, csv_of, elsewhere
 from harness.spaces.network import Architecture
 from harness.spaces.notation import parse_notation
 from harness.studies.log import read_state
+from harness.studies.standing import Standing
 from harness.system import files, statistics
 from harness.system.document import csv_text
 from harness.training.recipe import Recipe, named_recipe, recipe_by_hash, recipe_from
@@ -139,7 +140,7 @@ def _seed_name(line: Mapping[str, Any]) -> str:
 
 def _of_leaderboard(path: Path) -> Iterator[SourceTraining | str]:
     for row in read(path):
-        if row.tier is not Tier.SEARCHED or row.dataset != DATASET:
+        if row.tier is not Standing.SEARCHED or row.dataset != DATASET:
             continue
         if row.epochs is None or row.validation_accuracy_pct is None or not row.validation_seeds:
             yield "a row without validation errors"

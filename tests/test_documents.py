@@ -16,11 +16,12 @@ import pytest
 
 from harness.cli import cli, run
 from harness.evidence import ledger, record
-from harness.evidence.bounds import attempt_confidence, certifying_confidence, components
-from harness.evidence.leaderboard_table import LeaderboardRow, Tier, read
+from harness.evidence.bounds import certifying_confidence, image_effects
+from harness.evidence.leaderboard_table import LeaderboardRow, read
 from harness.publication.consistency import faults
 from harness.spaces.catalog import network_names
 from harness.spaces.network import MNIST, analyse
+from harness.studies.standing import Standing
 from harness.system.files import Workspace
 from tests.conftest import REPOSITORY
 
@@ -87,13 +88,13 @@ def cells(text: str, head: str) -> list[list[str]]:
 
 
 def smallest_by_target() -> list[LeaderboardRow]:
-    proven = [row for row in ROWS if row.tier in (Tier.CERTIFIED, Tier.VERIFIED)]
+    proven = [row for row in ROWS if row.tier in (Standing.CERTIFIED, Standing.VERIFIED)]
     targets = sorted({row.target_pct for row in proven})
     return [min((row for row in proven if row.target_pct == each), key=lambda row: row.parameters) for each in targets]
 
 
 def headline() -> tuple[LeaderboardRow, record.Record]:
-    certified = [row for row in ROWS if row.tier is Tier.CERTIFIED and row.target_pct == 99.4]
+    certified = [row for row in ROWS if row.tier is Standing.CERTIFIED and row.target_pct == 99.4]
     row = min(certified, key=lambda row: row.parameters)
     key = (row.hash, row.recipe_hash, row.target_pct)
     [evidence] = [each for each in all_records() if (each.hash, each.recipe_hash, each.target_pct) == key]
@@ -137,7 +138,7 @@ def test_results_table_equals_leaderboard() -> None:
 
 def test_figures_of_certified_network_equal_record() -> None:
     row, evidence = headline()
-    parts = components([[image for image, _ in run.wrong] for run in evidence.seeds], 10_000)
+    parts = image_effects([[image for image, _ in run.wrong] for run in evidence.seeds], 10_000)
     assert parts is not None
     assert [value for _, value in cells(RESULTS, f"| `{row.hash[:6]}`, recipe `{row.recipe}` |")] == [
         f"{row.parameters:,}; {row.stored_numbers:,}",
@@ -157,19 +158,19 @@ def test_documented_numbers_of_stored_weights_are_correct() -> None:
     stored_runs = [
         (run, record.read_recorded(REPOSITORY / "records", evidence, index).sha256)
         for evidence in all_records()
-        for index in record.kept_indices(REPOSITORY / "records", evidence)
+        for index in evidence.kept_indices(REPOSITORY / "records")
         if (run := evidence.seed(index))
     ]
     matches = sum(run.weights_sha256 == sha for run, sha in stored_runs)
     assert f"{len(stored_runs)} of {sum(len(each.seeds) for each in all_records())} recorded runs" in RESULTS
     assert f"{matches} have the recorded bits" in RESULTS
-    assert len(record.kept_indices(REPOSITORY / "records", headline()[1])) == 20
+    assert len(headline()[1].kept_indices(REPOSITORY / "records")) == 20
 
 
 def test_documented_number_of_calibrated_scales_equals_weights() -> None:
     [evidence] = [each for each in all_records() if each.hash.startswith("561d35")]
     records = REPOSITORY / "records"
-    arrays = record.read_recorded(records, evidence, record.kept_indices(records, evidence)[0]).arrays
+    arrays = record.read_recorded(records, evidence, evidence.kept_indices(records)[0]).arrays
     scales = analyse(evidence.architecture, MNIST).plan.sizes["calibrated_scales"]
     assert scales == len(arrays["map_scales"])
     numbers = sum(array.size for array in arrays.values())
@@ -186,7 +187,7 @@ def test_table_of_certifications_equals_ledger() -> None:
             parameters[attempt.hash],
             f"{attempt.target_pct:g} %",
             str(attempt.seeds),
-            f"{100 * attempt_confidence(attempt):g}",
+            f"{100 * attempt.confidence:g}",
             "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f}",
             str(attempt.outcome),
         ]

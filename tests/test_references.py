@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FILE = re.compile(r"(?<![\w./*-])(?:[\w.-]+/)*[\w-]+\.(?:py|cpp|h|js|lark|md)\b(?![\w/(])")
 DOTTED = re.compile(r"\b(?:harness|measurements|tests)(?:\.(?!md\b)[a-z]\w*)+(?:\.[A-Z]\w*)?")
 # Example files of a user.
-EXAMPLES = {"harness/spaces/ops/patches.py", "mine.py", "FILE.py", "net.py", "guest_tools.py"}
+EXAMPLES = {"harness/spaces/ops/patches.py", "mine.py", "FILE.py", "net.py", "guest_tools.py", "export_rows.py"}
 EXAMPLES |= {"search_spaces.py", "reports/__init__.py"}
 # Headers of C, a file of a shell, and files in exported folders.
 OUTSIDE = {"malloc.h", "stdint.h", "digits.h", "manifest.json", "harness.fish", "model.py", "weights.pt"}

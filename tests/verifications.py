@@ -16,7 +16,7 @@ import torch
 
 from harness.data import datasets
 from harness.evidence import leaderboard_table, ledger, record, verification_runs
-from harness.evidence.leaderboard_table import Verdict
+from harness.evidence.leaderboard_table import Verification
 from harness.evidence.ledger import Attempt
 from harness.evidence.verification_runs import VerifyPlan
 from harness.spaces.network import MNIST
@@ -63,7 +63,7 @@ def git(workspace: Workspace, *arguments: str, date: str = "") -> None:
     subprocess.run(["git", "-C", str(workspace.root), *arguments], env={**os.environ, **variables}, check=True)
 
 
-def run_plan(workspace: Workspace, plan: VerifyPlan) -> Verdict:
+def run_plan(workspace: Workspace, plan: VerifyPlan) -> Verification:
     return verification_runs.run_seeds(
         plan, workspace, DataLocation(plan.data.name, None), Limits(), lambda event: None
     )

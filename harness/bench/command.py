@@ -140,7 +140,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     """Record a table, or print the plan if ``only_plan``; return exit code 0."""
     from harness.bench.recording import plan_text, prepare, record, recording_json
     from harness.bench.table import write_table
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
     from harness.training.executors.clusters import ClusterOptions, Kinds, connected
     from harness.training.progress import Reporter
 
@@ -163,7 +163,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     cluster_options = ClusterOptions(machine.workers, str(recording.device), machine.engine, kinds=Kinds.OURS)
     with (
         options.resumable(),
-        owned(recording_folder),
+        locked_folder(recording_folder),
         # Without --cluster, processes of this machine train. The seconds of a table must be comparable: only nodes like
         # this machine join a cluster, with the same number of workers.
         connected(request.cluster, cluster_options) as cluster,
@@ -234,7 +234,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     harness bench run --live --space tiny --recipe fast --target 99.2 --time 1h
     """
     from harness.bench import methods, replay
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
 
     default_repeats = 3 if arguments["live"] else 200
     request = replay.RunRequest(**arguments | {"repeats": arguments["repeats"] or default_repeats})
@@ -249,7 +249,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
         contests = [replay.prepare_replay(request, compared, table) for table in tables]
     folder = request.out or files.workspace().runs / ".bench" / _folder_name(contests)
     files.check_writable(folder)
-    with owned(folder), options.resumable():
+    with locked_folder(folder), options.resumable():
         if len(contests) > 1:
             _rank(request, contests, folder, as_json)
         else:
@@ -303,7 +303,7 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> tuple[Findi
 def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
     from harness.bench.bench_page import write_ranks_page
     from harness.bench.comparison import ranks_of, ranks_text
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
 
     findings: dict[str, Findings] = {}
     paths: list[str] = []
@@ -312,7 +312,7 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
         name = contest.comparison.table
         assert name is not None, "live runs are not ranked"
         say(f"table {name}")
-        with owned(folder / name):
+        with locked_folder(folder / name):
             findings[name], table_paths, text = _compare(request, contest, folder / name)
         paths += table_paths
         texts.append(text)

@@ -23,8 +23,8 @@ def check(file: Path, as_json: bool) -> None:
     """
     from harness.evidence import certificate as certificates
 
-    certificate = certificates.check(file)
-    is_declared = certificates.is_declared(certificate, file, files.workspace())
+    certificate = certificates.recomputed(file)
+    is_declared = certificate.is_declared(file, files.workspace())
     basis = "target, alpha, seeds, test size, data hash and test errors are equal to the declaration and the record"
     if not is_declared:
         basis = "the ledger of this workspace does not contain the declaration: all stated values are taken on trust"

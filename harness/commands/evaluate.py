@@ -97,13 +97,12 @@ def evaluate(
     if reads_test or normalise:
         raise UsageError("--test and --normalise require --weights")
     from harness.evidence.evaluation import evaluate_seeds
-    from harness.evidence.record import kept_indices
     from harness.interface.lookup import read_record
 
     workspace = files.workspace()
     record = read_record(network, workspace, dataset, recipe)
     # Without kept weights, seed 0 leads to the message that states how to get weights.
-    indices = [seed] if seed is not None else kept_indices(workspace.records, record) or [0]
+    indices = [seed] if seed is not None else record.kept_indices(workspace.records) or [0]
     if in_c:
         return _compare_c(record, indices, workspace, data, as_json)
     if images is not None:
@@ -233,18 +232,19 @@ def _compare_c(record: Record, indices: list[int], workspace: Workspace, data: P
     from harness.interface.formats import format_of
 
     c_format = format_of("c")
-    comparisons = []
+    seeds = []
+    lines = []
     for index in indices:
         with busy(f"comparing seed {index}"):
-            comparisons.append(c_format.compare(record, index, workspace, data))
-    lines = [
-        f"seed {item.index}: {item.logits - item.differing:,} of {item.logits:,} logits equal with {item.compiler}, "
-        f"{counted(item.errors, 'error')} in {counted(item.images, 'image')}"
-        for item in comparisons
-    ]
-    document = {"hash": record.hash, "dataset": record.dataset, "seeds": [asdict(item) for item in comparisons]}
+            seed = c_format.compare(record, index, workspace, data)
+        seeds.append({"index": index} | seed)
+        lines.append(
+            f"seed {index}: {seed['logits'] - seed['differing']:,} of {seed['logits']:,} logits equal with "
+            f"{seed['compiler']}, {counted(seed['errors'], 'error')} in {counted(seed['images'], 'image')}"
+        )
+    document = {"hash": record.hash, "dataset": record.dataset, "seeds": seeds}
     options.print_result(as_json, document, "\n".join(lines))
-    is_equal = all(not item.differing and item.errors == item.recorded_errors for item in comparisons)
+    is_equal = all(not seed["differing"] and seed["errors"] == seed["recorded_errors"] for seed in seeds)
     return 0 if is_equal else TargetMissed.exit_code
 
 

@@ -166,9 +166,7 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_sum
         wants_summary: Whether a summary is enough.
         hidden: Number of further rows that fit the options.
     """
-    from harness.evidence.leaderboard_table import PROVEN
-
-    proven_rows = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
+    proven_rows = [row for row in rows if row.dataset == rows[0].dataset and row.tier.is_proven]
     is_ranking = not (wants_summary and proven_rows)
     tables: _Tables
     if is_ranking:

@@ -97,11 +97,11 @@ def _study_folder(name: str | None, workspace: Workspace) -> Path:
 
 
 def _mirror(folder: Path, storage: str) -> None:
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
     from harness.studies.log import read_state
 
     mirror = doors.load(Door.OBSERVERS, "storage", "--storage")
     study = read_state(folder)
-    # ``owned`` fails if a search works on the study; that search updates the database itself.
-    with owned(folder), busy(f"writing {folder.name} to the database"):
+    # ``locked_folder`` fails if a search works on the study; that search updates the database itself.
+    with locked_folder(folder), busy(f"writing {folder.name} to the database"):
         mirror.copy(study, say, storage)

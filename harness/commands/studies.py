@@ -14,7 +14,7 @@ from harness.system import files
 from harness.system.terminal import Column, console, duration_text, say, show_table
 
 if TYPE_CHECKING:
-    from harness.studies.study_state import Standing, StudyState
+    from harness.studies.study_state import StudyState, StudyVerdict
 
 
 @click.command(short_help="List the studies, or remove some.")
@@ -28,7 +28,7 @@ def studies(remove: str | None, as_json: bool) -> int:
     """
     from harness.interface.lookup import read_studies
     from harness.searching.ending import read_endings
-    from harness.studies.config import owned
+    from harness.studies.config import locked_folder
     from harness.studies.names import group_of, studies_of
 
     workspace = files.workspace()
@@ -37,7 +37,7 @@ def studies(remove: str | None, as_json: bool) -> int:
         with ExitStack() as stack:
             # Lock all studies before the first removal: if a study is in use, the whole group is kept.
             for folder in folders:
-                stack.enter_context(owned(folder))
+                stack.enter_context(locked_folder(folder))
             for folder in folders:
                 files.remove_folder(folder)
         paths = [str(folder) for folder in folders]
@@ -51,7 +51,7 @@ def studies(remove: str | None, as_json: bool) -> int:
     elif not states:
         say(f"no studies in {workspace.runs} yet")
     else:
-        groups: dict[str, list[tuple[StudyState, Standing]]] = {}
+        groups: dict[str, list[tuple[StudyState, StudyVerdict]]] = {}
         for study, standing in listed:
             name = study.folder.name
             groups.setdefault(group_of(name, study.config.dataset) or name, []).append((study, standing))
@@ -61,7 +61,7 @@ def studies(remove: str | None, as_json: bool) -> int:
     return 0
 
 
-def _document(study: StudyState, standing: Standing) -> dict[str, Any]:
+def _document(study: StudyState, standing: StudyVerdict) -> dict[str, Any]:
     network = standing.network
     config = study.config
     document = {"study": study.folder.name, "dataset": config.dataset, "target_pct": config.target_pct}
@@ -70,7 +70,7 @@ def _document(study: StudyState, standing: Standing) -> dict[str, Any]:
     return document | {"tier": standing.tier or None}
 
 
-def _row(name: str, listed: Sequence[tuple[StudyState, Standing]]) -> list[str]:
+def _row(name: str, listed: Sequence[tuple[StudyState, StudyVerdict]]) -> list[str]:
     members = [study for study, _ in listed]
     sizes = [standing.network.parameters for _, standing in listed if standing.network is not None]
     verdicts = Counter(f"{each.outcome} ({each.tier})" if each.network else str(each.outcome) for _, each in listed)

@@ -35,7 +35,6 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     harness verify 4b8be5 --seeds 5
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
-    from harness.evidence.bounds import attempt_confidence
     from harness.evidence.verification_runs import declare_attempt
     from harness.interface.verification import VerifyRequest, plan_verification, run_verification
     from harness.training.executors.clusters import ClusterOptions, Kinds, connected
@@ -51,7 +50,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
         attempt = declare_attempt(plan, workspace, len(plan.indices))
         text = (
             f"attempt {attempt.number}: seeds {attempt.indices[0]} to {attempt.indices[-1]} of {attempt.hash}, target "
-            f"{attempt.target_pct:g} %, {100 * attempt_confidence(attempt):g} % lower bound\n"
+            f"{attempt.target_pct:g} %, {100 * attempt.confidence:g} % lower bound\n"
             f"commit {workspace.ledger}, then run the same command without --declare-only and --seeds"
         )
         options.print_result(as_json, {"attempt": asdict(attempt), "ledger": str(workspace.ledger)}, text)

@@ -11,11 +11,12 @@ import operator
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.data.groups import independent_cases
 from harness.spaces.network import Task
 from harness.spaces.space_errors import counted, nearest
 from harness.system.document import document_of, parse_json, read_as
@@ -218,15 +219,6 @@ class Dataset:
 
 class _DamagedFacts(ContentError):
     exit_code, kind = 5, "data"
-
-
-def independent_cases(group_sizes: Sequence[int]) -> float:
-    """Return the effective number of independent images, if every group is right or wrong as a whole.
-
-    Kish's effective sample size, (sum of sizes)^2 / sum of sizes^2 (Kish, "Survey Sampling", 1965), which is the number
-    of groups if all groups have the same size.
-    """
-    return sum(group_sizes) ** 2 / sum(size**2 for size in group_sizes)
 
 
 def plain_name(text: str) -> str:

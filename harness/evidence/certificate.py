@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import dataset
+from harness.data.groups import GroupErrors
 from harness.evidence import bounds, ledger
-from harness.evidence.bounds import Groups, Judgement
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, MIN_SEEDS, Declaration
 from harness.evidence.record import Record, read_all
 from harness.spaces.network import Task, analyse
@@ -24,8 +24,6 @@ from harness.system.terminal import counted
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 
-_VERDICTS = {Judgement.MISSED: "missed", Judgement.REACHED: "at the target", Judgement.PROVEN: "shown"}
-
 
 @strict_json
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +34,7 @@ class Certificate:
         input_shape: (channels, rows, columns) of an image.
         indices: Consecutive seed indices, declared together before the first seed was run.
         seeds: Random seeds, derived from network, recipe and index.
-        test_errors: Number of wrong test images of each seed.
         alpha: Probability that a network below the target gets the verdict ``shown``; at most 0.01.
-        mean_pct: Mean test accuracy over seeds, per cent.
         lower_bound_pct: One-sided lower bound of the mean over seeds, per cent, at confidence
             ``bounds.certifying_confidence(alpha)``; with groups, over seeds and groups. 0 if there is no bound.
         verdict: ``shown`` if the bound reaches the target, ``at the target`` if only the mean does, otherwise
@@ -71,6 +67,63 @@ class Certificate:
     group_errors: tuple[tuple[int, ...], ...] = ()
     test_pictures: float = 0.0
 
+    @classmethod
+    def of(cls, record: Record, declaration: Declaration) -> Certificate:
+        """Return the certificate of the seeds of a declaration, all of which must be recorded."""
+        runs = [run for run in record.seeds if run.index in declaration.indices]
+        errors = tuple(run.test_errors for run in runs)
+        data = dataset(record.dataset)
+        groups = record.group_errors
+        rows = _rows_of(groups, declaration)
+        return cls(
+            architecture=record.architecture,
+            hash=record.hash,
+            parameters=record.parameters,
+            input_shape=data.image_shape,
+            classes=data.classes,
+            data_hash=data.sha256,
+            recipe=record.recipe,
+            target_pct=record.target_pct,
+            test_size=data.test_size,
+            indices=tuple(run.index for run in runs),
+            seeds=tuple(run.seed for run in runs),
+            test_errors=errors,
+            alpha=declaration.alpha,
+            declared_utc=declaration.declared_utc,
+            group_sizes=tuple(groups.sizes),
+            group_errors=rows,
+            test_pictures=groups.pictures,
+            **_computed(
+                errors,
+                data.test_size,
+                record.target_pct,
+                declaration.alpha,
+                groups._replace(errors=dict(enumerate(rows))),
+            ),
+        )
+
+    @property
+    def groups(self) -> GroupErrors:
+        """Errors by group of the test images."""
+        return GroupErrors(self.group_sizes, dict(enumerate(self.group_errors)), self.test_pictures)
+
+    def is_declared(self, path: Path, workspace: Workspace) -> bool:
+        """Return whether the ledger of a workspace contains the declaration of the certificate.
+
+        Raises:
+            ContentError: A stated value differs from the declaration, or from the record of the declared seeds.
+        """
+        subject = (self.hash, self.recipe.hash, self.declared_utc)
+        fault = ""
+        for declaration in ledger.read(workspace.ledger).declarations:
+            if declaration.alpha and (declaration.hash, declaration.recipe_hash, declaration.declared_utc) == subject:
+                fault = _contradiction(self, declaration, workspace)
+                if not fault:
+                    return True
+        if fault:
+            raise ContentError(f"{path}: {fault}")
+        return False
+
     def save(self, path: str | Path) -> None:
         """Write the certificate as JSON; ``harness check`` recomputes the file."""
         write_json(Path(path), document_of(self))
@@ -89,44 +142,16 @@ class Certificate:
         )
 
 
-def certificate_of(record: Record, declaration: Declaration) -> Certificate:
-    """Return the certificate of the seeds of a declaration, all of which must be recorded."""
-    runs = [run for run in record.seeds if run.index in declaration.indices]
-    errors = tuple(run.test_errors for run in runs)
-    data = dataset(record.dataset)
-    sizes, group_errors, pictures = _groups_of(record, declaration)
-    groups = Groups(sizes, dict(enumerate(group_errors)), pictures)
-    return Certificate(
-        architecture=record.architecture,
-        hash=record.hash,
-        parameters=record.parameters,
-        input_shape=data.image_shape,
-        classes=data.classes,
-        data_hash=data.sha256,
-        recipe=record.recipe,
-        target_pct=record.target_pct,
-        test_size=data.test_size,
-        indices=tuple(run.index for run in runs),
-        seeds=tuple(run.seed for run in runs),
-        test_errors=errors,
-        alpha=declaration.alpha,
-        declared_utc=declaration.declared_utc,
-        group_sizes=sizes,
-        group_errors=group_errors,
-        test_pictures=pictures,
-        **_computed(errors, data.test_size, record.target_pct, declaration.alpha, groups),
-    )
+def _rows_of(groups: GroupErrors, declaration: Declaration) -> tuple[tuple[int, ...], ...]:
+    """Return the errors by group of the seeds of a declaration that are recorded."""
+    return tuple(tuple(groups.errors[index]) for index in declaration.indices if index in groups.errors)
 
 
-def _groups_of(record: Record, declaration: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...], float]:
-    sizes, errors, pictures = bounds.groups_of(record)
-    declared_errors = tuple(tuple(errors[index]) for index in declaration.indices if index in errors)
-    return tuple(sizes), declared_errors, pictures
-
-
-def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: Groups) -> dict[str, Any]:
+def _computed(
+    errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: GroupErrors
+) -> dict[str, Any]:
     """Return the fields of a certificate that follow from the errors: mean, bound and verdict."""
-    judgement, bound = bounds.judgement_of(
+    standing, bound = bounds.standing_of(
         dict(enumerate(errors)),
         images,
         target_pct,
@@ -138,11 +163,11 @@ def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: fl
     return {
         "mean_pct": 100 * (1 - statistics.mean(errors) / images),
         "lower_bound_pct": 0.0 if bound is None else bound,
-        "verdict": _VERDICTS[judgement],
+        "verdict": "shown" if standing.is_proven else str(standing),
     }
 
 
-def check(path: Path) -> Certificate:
+def recomputed(path: Path) -> Certificate:
     """Read a certificate and recompute the stated values; nothing is trained, and no data set is needed.
 
     Raises:
@@ -189,7 +214,7 @@ def _requirements(certificate: Certificate) -> dict[str, bool]:
         f"test_errors: not all between 0 and {images}": all(0 <= each <= images for each in errors),
         f"group_sizes: {sum(sizes)} images stated in groups of at least 1, {images} required": has_valid_sizes,
         f"test_pictures: {pictures:g} stated, at most {images} required": 0 <= pictures <= images,
-        "group_errors: not the test errors of each seed by group": _are_errors_by_group(certificate),
+        "group_errors: not the test errors of each seed by group": certificate.groups.sum_to(errors),
     }
 
 
@@ -201,50 +226,18 @@ def _computed_values(certificate: Certificate) -> dict[str, Any]:
     """
     network = certificate.architecture
     seed_key = certificate.hash, certificate.recipe.hash, Purpose.VERIFY
-    group_errors = dict(enumerate(certificate.group_errors))
-    groups = Groups(certificate.group_sizes, group_errors, certificate.test_pictures)
-    errors = certificate.test_errors
     return {
         "hash": network.hash,
         "parameters": analyse(network, Task(certificate.input_shape, certificate.classes)).parameters,
         "seeds": tuple(derive_seed(*seed_key, index) for index in certificate.indices),
-        **_computed(errors, certificate.test_size, certificate.target_pct, certificate.alpha, groups),
+        **_computed(
+            certificate.test_errors,
+            certificate.test_size,
+            certificate.target_pct,
+            certificate.alpha,
+            certificate.groups,
+        ),
     }
-
-
-def _are_errors_by_group(certificate: Certificate) -> bool:
-    group_errors = certificate.group_errors
-    sizes = certificate.group_sizes
-    if not sizes:
-        return not group_errors
-    is_possible = all(
-        len(row) == len(sizes) and all(0 <= wrong <= size for wrong, size in zip(row, sizes, strict=True))
-        for row in group_errors
-    )
-    return is_possible and tuple(map(sum, group_errors)) == certificate.test_errors
-
-
-def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> bool:
-    """Return whether the ledger of a workspace contains the declaration of a certificate.
-
-    Args:
-        certificate: A certificate that ``check`` accepts.
-        path: File of the certificate, for messages.
-        workspace: Workspace of the ledger and the records.
-
-    Raises:
-        ContentError: A stated value differs from the declaration, or from the record of the declared seeds.
-    """
-    subject = (certificate.hash, certificate.recipe.hash, certificate.declared_utc)
-    fault = ""
-    for declaration in ledger.read(workspace.ledger).declarations:
-        if declaration.alpha and (declaration.hash, declaration.recipe_hash, declaration.declared_utc) == subject:
-            fault = _contradiction(certificate, declaration, workspace)
-            if not fault:
-                return True
-    if fault:
-        raise ContentError(f"{path}: {fault}")
-    return False
 
 
 def _contradiction(certificate: Certificate, entry: Declaration, workspace: Workspace) -> str:
@@ -256,10 +249,11 @@ def _contradiction(certificate: Certificate, entry: Declaration, workspace: Work
             values["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in entry.indices)
             # The groups are facts of the data set, which may have been removed.
             with suppress(UsageError, ContentError):
-                values["group_sizes"], group_errors, values["test_pictures"] = _groups_of(record, entry)
-                # Without the group of each image, earlier versions assumed other groups (``bounds.groups_of``).
-                if dataset(record.dataset).test_groups or not values["group_sizes"]:
-                    values["group_errors"] = group_errors
+                groups = record.group_errors
+                values |= {"group_sizes": tuple(groups.sizes), "test_pictures": groups.pictures}
+                # Without the group of each image, earlier versions assumed other groups (``Record.group_errors``).
+                if dataset(record.dataset).test_groups or not groups.sizes:
+                    values["group_errors"] = _rows_of(groups, entry)
     for name, value in values.items():
         statement = getattr(certificate, name)
         # Declarations of earlier versions lack data hash and test size.

@@ -41,8 +41,6 @@ class Evaluation:
     """Predictions of a seed of a network on labelled images.
 
     Attributes:
-        index: Index of the seed.
-        images: Number of images.
         wrong: (index of the image, predicted class) of each wrong image.
         recorded_errors: Recorded number of wrong images; None without a record for these images.
         differing: Indices of the images with a prediction that differs from the record.
@@ -107,10 +105,8 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
     """Return the class probabilities of each image, float32 (images, classes), computed by torch on the CPU.
 
     Args:
-        weights: Weights of the network.
         pixels: Images, uint8 (images, channels, rows, columns).
         spec: Data set, with the mean and standard deviation that normalise the pixels.
-        precision: Precision of the recipe.
     """
     network = network_of(weights, spec.task)
     architecture = parse_network(weights.about["architecture"], spec.task)
@@ -121,7 +117,6 @@ def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, 
     """Return the evaluation of a seed, compared with the recorded run if there is one.
 
     Args:
-        index: Index of the seed.
         shares: Class probabilities (``probabilities``), (images, classes).
         labels: True classes, int64 (images,).
         precision: Precision of the recipe, which sets the margin of a tie.
@@ -163,9 +158,6 @@ def evaluate_seeds(
     entered, too.
 
     Args:
-        record: Record of the network.
-        indices: Seed indices.
-        workspace: Workspace of weights, test log and ledger.
         folder: Folder of the data files; None for the cache.
         images_name: Different labelled images (``harness.data.other_images``); None for the test images.
 
@@ -230,7 +222,6 @@ def evaluate_weights(
     Args:
         network: Maps images to a number per class (``user_module.SeededModule``), with the weights.
         name: Name of the network and of the weights, for messages and for the log.
-        images: Data set.
         scale: Mean and standard deviation of each channel, by which the pixels from 0 to 1 are normalised.
         test_log: Log of the read of the test images; None for the validation images.
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.evidence import ledger
 from harness.evidence.ledger import Attempt
 from harness.system.machine import git
 
@@ -59,6 +58,6 @@ def declaring_commit(attempt: Attempt, histories: Iterable[History]) -> str | No
     for history in histories:
         for path, commit_of_line in history.lines.items():
             for line, commit in commit_of_line.items():
-                if path.name == "ledger.jsonl" and ledger.is_declaration(line, attempt):
+                if path.name == "ledger.jsonl" and attempt.is_declared_in(line):
                     return commit
     return None

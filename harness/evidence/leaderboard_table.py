@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 from itertools import chain, groupby
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from harness.data.datasets import DATASETS, dataset, dataset_of, task_or_mnist
 from harness.evidence import bounds, ledger
-from harness.evidence.bounds import VERIFIED_SEEDS, Judgement
-from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
+from harness.evidence.bounds import VERIFIED_SEEDS
+from harness.evidence.ledger import Attempt, AttemptResult, Ledger
 from harness.evidence.record import Record, RowKey, SeedRun, read_all, report_damage
 from harness.spaces.catalog import name_of
 from harness.spaces.network import Architecture, Task, analyse
@@ -28,41 +27,31 @@ from harness.spaces.space import Metric, measured
 from harness.spaces.space_errors import SearchSpaceError
 from harness.studies.events import Verified
 from harness.studies.log import read_state
-from harness.studies.study_state import Outcome, StudyState, judged, outcome_of
+from harness.studies.standing import Outcome, Standing
+from harness.studies.study_state import StudyState
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, read_as, read_each, strict_json, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
 from harness.system.terminal import counted
-from harness.training.result import PROTOCOL_VERSION, Environment, Errors, Purpose, Result, Status, finite
+from harness.training.result import (
+    PROTOCOL_VERSION,
+    Environment,
+    Errors,
+    Purpose,
+    Result,
+    Status,
+    finite,
+)
 
-SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
+_SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
 _CLAIMS = ("claims.json", "public_claims.json")  # files of claims; measurements/claims_page.py writes the second file
-
-
-class Tier(StrEnum):
-    """Strength of the evidence for an accuracy, strongest first."""
-
-    CERTIFIED = "certified"
-    VERIFIED = "verified"
-    AT_TARGET = "at the target"
-    MEASURED = "measured"
-    SEARCHED = "searched"
-    CLAIMED = "claimed"
 
 
 # Largest number of reads of the records until the ledger does not change; each verification changes the ledger.
 _MAX_READS = 10
 _T = TypeVar("_T")
 _NO_LEDGER = Ledger()
-PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)  # tiers whose lower bound reaches the target
-_REACHED = (*PROVEN, Tier.AT_TARGET)
-_TIERS = {
-    Judgement.OPEN: Tier.MEASURED,
-    Judgement.MISSED: Tier.MEASURED,
-    Judgement.REACHED: Tier.AT_TARGET,
-    Judgement.PROVEN: Tier.VERIFIED,
-}
 
 
 @strict_json
@@ -78,21 +67,19 @@ class LeaderboardRow:
         recipe_hash: Empty for a claim, and for trainings with the recipe of the repository that makes the claim.
         lower_bound_pct: One-sided lower bound over seeds (for grouped test images over groups, too) that decides the
             tier, per cent, at ``confidence``: of the certification for a certified row, otherwise of the verification
-            (``bounds.judgement_of``).
+            (``bounds.standing_of``).
         lower_bound_images_pct: 99 % lower bound over seeds and images (``bounds.over_images``), per cent; decides
             nothing.
         seeds_at_target: Number of seeds whose own accuracy reaches the target; None if the test set was not read.
         diverged: Number of diverged seeds; the errors of these seeds count.
         attempts: Number of certification attempts at the target on the data set, over all networks.
-        validation_accuracy_pct: Mean over the validation seeds of the search, per cent.
-        train_seconds: Mean training time of a seed, seconds.
         teacher_seconds: Always 0 or None; a column of schema 3 from a removed feature.
         search_seconds: Wall-clock time of the search that found the network.
     """
 
     rank: int = 0
     name: str = ""
-    tier: Tier
+    tier: Standing
     target_pct: float
     reached: bool
     parameters: int
@@ -128,7 +115,32 @@ class LeaderboardRow:
     date_utc: str = ""
     note: str = ""
     protocol_version: int
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = _SCHEMA_VERSION
+
+    @classmethod
+    def of(cls, record: Record, entries: Ledger = _NO_LEDGER) -> LeaderboardRow:
+        """Return the row of a record; ``entries`` is the whole ledger."""
+        goal = (record.dataset, record.target_pct)
+        attempts = sum((attempt.dataset, attempt.target_pct) == goal for attempt in entries.attempts)
+        summary = record.search_summary
+        columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
+        of_search = {} if summary is None else {column: getattr(summary, column) for column in columns}
+        return cls(
+            name=record.name or name_of(record.hash) or "",
+            target_pct=record.target_pct,
+            attempts=attempts,
+            epochs=record.recipe.epochs,
+            teacher_seconds=record.teacher_seconds,
+            dataset=record.dataset,
+            recipe=record.recipe_name,
+            recipe_hash=record.recipe_hash,
+            note="; ".join(_notes_of(record, entries)),
+            protocol_version=record.protocol_version,
+            **_columns_of(record.architecture, dataset(record.dataset).task),
+            **_columns_of_decision(record, entries),
+            **_columns_of_seeds(record.seeds, record.target_pct, dataset(record.dataset).test_group_sizes),
+            **of_search,
+        )
 
     @property
     def accuracy_words(self) -> str:
@@ -136,11 +148,11 @@ class LeaderboardRow:
 
         A row that was only searched has its validation accuracy, marked "v"; "c" marks an unchecked claim.
         """
-        if self.tier is Tier.SEARCHED:
+        if self.tier is Standing.SEARCHED:
             return f"{self.validation_accuracy_pct:.2f} v"
         if self.mean_test_accuracy_pct is None:  # of seeds that failed
             return ""
-        if self.tier is Tier.CLAIMED:
+        if self.tier is Standing.CLAIMED:
             return f"{self.mean_test_accuracy_pct:.2f} c"
         deviation = "" if self.std_test_accuracy_pct is None else f" ± {self.std_test_accuracy_pct:.3f}"
         return f"{self.mean_test_accuracy_pct:.3f}{deviation}"
@@ -155,17 +167,21 @@ class LeaderboardRow:
     @property
     def tier_words(self) -> str:
         """Limits of a proven tier, or the reason why a row at the target is not verified; else empty."""
-        if self.tier in PROVEN:
+        if self.tier.is_proven:
             return bounds.seeds_warning(self.seeds)
-        return f"not verified: {self.bound_words} is below the target" if self.tier is Tier.AT_TARGET else ""
+        return f"not verified: {self.bound_words} is below the target" if self.tier is Standing.AT_TARGET else ""
 
     @property
     def outcome(self) -> Outcome | None:
         """Verdict on the target; None for a row without seeds that were tested here."""
-        if self.tier in (Tier.SEARCHED, Tier.CLAIMED) or self.mean_test_accuracy_pct is None:
+        if self.tier in (Standing.SEARCHED, Standing.CLAIMED) or self.mean_test_accuracy_pct is None:
             return None
         is_at_target = statistics.reaches(self.mean_test_accuracy_pct, self.target_pct)
-        return outcome_of(self.tier) if is_at_target else Outcome.NOT_REACHED
+        return self.tier.outcome if is_at_target else Outcome.NOT_REACHED
+
+    def cost(self, minimise: Metric, weight_bits: int) -> int:
+        """Return the value of the metric ``minimise`` for the network with ``weight_bits`` bits per weight."""
+        return measured(analyse(self.architecture, dataset(self.dataset).task, weight_bits=weight_bits), minimise)
 
     def arguments(self, command: str, *further: str) -> tuple[str, ...]:
         """Return the arguments of a command for the network of the row (``RowKey.arguments``)."""
@@ -174,8 +190,8 @@ class LeaderboardRow:
     @property
     def key(self) -> tuple[RowKey, bool]:
         """Identity of the row: the key of the record, and whether the row is a claim, which has no record."""
-        is_claim = self.tier is Tier.CLAIMED
-        return (RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version), is_claim)
+        is_claim = self.tier is Standing.CLAIMED
+        return (RowKey.of(self), is_claim)
 
 
 def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
@@ -190,19 +206,47 @@ def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
     }
 
 
-def cost_of(row: LeaderboardRow, minimise: Metric, weight_bits: int) -> int:
-    """Return the value of the metric ``minimise`` for the network of a row with ``weight_bits`` bits per weight."""
-    return measured(analyse(row.architecture, dataset(row.dataset).task, weight_bits=weight_bits), minimise)
+@dataclass(frozen=True)
+class Evidence:
+    """All records of a workspace, shipped records included, with the ledger of the time of the records."""
+
+    workspace: Workspace
+    records: tuple[Record, ...]
+    entries: Ledger
+
+    def record(self, key: RowKey) -> Record | None:
+        """Return the record of a row; None if there is none."""
+        return next((record for record in self.records if record.key == key), None)
+
+    @cached_property
+    def indices(self) -> dict[RowKey, set[int]]:
+        """Seed indices that were run or declared, by row."""
+        indices = defaultdict[RowKey, set[int]](set)
+        for record in self.records:
+            indices[record.key].update(run.index for run in record.seeds)
+        for entry in self.entries.seed_declarations:
+            indices[entry.key].update(entry.indices)
+        return indices
+
+    def tested_before(self, record: Record) -> list[str]:
+        """Return the further data sets on which equal weights had been tested before the seeds of a record.
+
+        Equal weights follow from equal training images, so the test images of these data sets may overlap, too.
+        """
+        with_weights = [run for run in record.seeds if run.weights_sha256 is not None]
+        begun_utc: dict[str | None, str] = {run.weights_sha256: run.started_utc for run in with_weights}
+        names: set[str] = set()
+        for item in self.records:
+            if item.dataset != record.dataset:
+                names |= {item.dataset for run in item.seeds if run.started_utc < begun_utc.get(run.weights_sha256, "")}
+        return sorted(names)
 
 
 class Survey(NamedTuple):
     """Sources of the leaderboard.
 
     Attributes:
-        records: Valid records.
-        rows: Ranked rows.
         damage: Faults of documents that are left out, and lacking declarations.
-        entries: Entries of the ledger.
     """
 
     records: tuple[Record, ...]
@@ -216,7 +260,6 @@ class Rerun:
     """A recorded seed that was run again.
 
     Attributes:
-        index: Index of the seed.
         identical: Whether the weights are equal bit for bit; None if the weights differ but need not be equal, because
             a different machine, torch or build of the engine made the recorded weights.
     """
@@ -228,12 +271,11 @@ class Rerun:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verification:
     """Verdict on a network by its record.
 
     Attributes:
         runs: Seeds of a verification in order, as run now or as recorded.
-        reruns: Seeds that were run again.
         is_contradicted: Whether the reruns are worse than the record allows (``bounds.is_worse``).
         row: Row of the leaderboard, computed from all seeds ever run.
         attempt: Certification attempt as ended; None without a certification.
@@ -252,6 +294,35 @@ class Verdict:
     lacks_declaration: bool = False
     has_open_attempt: bool = False
 
+    @classmethod
+    def of(cls, record: Record, entries: Ledger) -> Verification:
+        """Return the verdict on the network of a record; ``entries`` is the whole ledger."""
+        indices = {run.index for run in record.seeds}
+        lacking = {*chain.from_iterable(entries.declared_indices(record.key, indices))} - indices
+        return cls(
+            record=record,
+            row=LeaderboardRow.of(record, entries),
+            runs=record.seeds,
+            lacks_seeds=bool(lacking),
+            lacks_declaration=bool(_undeclared_seeds(record, entries)),
+            has_open_attempt=any(each.key == record.key and lacking & {*each.indices} for each in entries.attempts),
+        )
+
+    @property
+    def machines(self) -> list[tuple[str, int]]:
+        """Kinds of machines that trained the seeds, each with the number of seeds.
+
+        Two machines are of the same kind if equal seeds must give equal bits on both (``Environment.gives_bits_of``).
+        """
+        counts = Counter[Environment]()
+        for run in self.runs:
+            kind = next((each for each in counts if each.gives_bits_of(run.environment)), run.environment)
+            counts[kind] += 1
+        return [
+            (f"{kind.device}, {kind.instructions}, {kind.engine}, torch {kind.torch}, Python {kind.python}", count)
+            for kind, count in counts.items()
+        ]
+
     @property
     def is_open(self) -> bool:
         """Whether further seeds, or a declaration, decide about the target."""
@@ -262,13 +333,13 @@ class Verdict:
     def passed(self) -> bool:
         """Whether the target is reached; a failed certification has failed whatever the mean of the row."""
         if self.attempt is not None:
-            return self.attempt.outcome is AttemptOutcome.CERTIFIED
+            return self.attempt.outcome is AttemptResult.CERTIFIED
         return self.row.reached and not self.is_contradicted
 
     @property
     def outcome(self) -> Outcome:
         """Verdict on the target."""
-        return judged(self.event, self.row.target_pct)
+        return self.event.outcome(self.row.target_pct)
 
     @property
     def event(self) -> Verified:
@@ -278,55 +349,43 @@ class Verdict:
         return Verified(passed=passed, **{name: getattr(self.row, name) for name in fields})
 
 
-def verdict_of(record: Record, entries: Ledger) -> Verdict:
-    """Return the verdict on the network of a record; ``entries`` is the whole ledger."""
-    indices = {run.index for run in record.seeds}
-    lacking = {*chain.from_iterable(entries.declared_indices(record.key, indices))} - indices
-    return Verdict(
-        record=record,
-        row=row_of_record(record, entries),
-        runs=record.seeds,
-        lacks_seeds=bool(lacking),
-        lacks_declaration=bool(undeclared_seeds(record, entries)),
-        has_open_attempt=any(each.key == record.key and lacking & {*each.indices} for each in entries.attempts),
-    )
-
-
-def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[RowKey, Verdict]:
+def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[RowKey, Verification]:
     """Return the verdicts on the networks of a workspace by the key of the record, for the records with these keys.
 
     Damaged documents are left out and reported once.
     """
-    damage: list[ContentError] = []
-    records, entries = _records_and_ledger(workspace, damage)
-    report_damage(damage)
-    valid_records = [item for item in records if item.key in keys and _ledger_fault(item, entries.attempts) is None]
-    return {item.key: verdict_of(item, entries) for item in valid_records}
+    evidence = read_evidence(workspace)
+    attempts = evidence.entries.attempts
+    valid_records = [item for item in evidence.records if item.key in keys and _ledger_fault(item, attempts) is None]
+    return {item.key: Verification.of(item, evidence.entries) for item in valid_records}
 
 
 def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
     """Return the tier of a record, and the bound that decides the tier, with the confidence."""
-    if not record.seeds or undeclared_seeds(record, entries):
-        return {"tier": Tier.MEASURED, "reached": False}
+    if not record.seeds or _undeclared_seeds(record, entries):
+        return {"tier": Standing.MEASURED, "reached": False}
     for attempt in entries.attempts:
-        if attempt.key == record.key and bounds.is_certified(attempt, record):
+        if attempt.key == record.key and attempt.is_certified(record):
             return {
-                "tier": Tier.CERTIFIED,
+                "tier": Standing.CERTIFIED,
                 "reached": True,
-                "confidence": bounds.attempt_confidence(attempt),
-                "lower_bound_pct": bounds.attempt_bound(attempt, record),
+                "confidence": attempt.confidence,
+                "lower_bound_pct": attempt.bound_pct(record),
             }
     errors = {run.index: run.test_errors for run in record.seeds}
     indices = entries.declared_indices(record.key, errors)
     images = record.seeds[0].test_size
-    groups = bounds.groups_of(record)
+    groups = record.group_errors
     confidence = 1 - entries.look_alpha(record.key)
-    judgement, bound = bounds.judgement_of(
+    standing, bound = bounds.standing_of(
         errors, images, record.target_pct, indices, confidence=confidence, groups=groups
     )
-    tier = _TIERS[judgement]
-    stated_confidence = None if bound is None else confidence
-    return {"tier": tier, "reached": tier in _REACHED, "confidence": stated_confidence, "lower_bound_pct": bound}
+    return {
+        "tier": Standing.MEASURED if standing is Standing.MISSED else standing,
+        "reached": standing is Standing.AT_TARGET or standing.is_proven,
+        "confidence": None if bound is None else confidence,
+        "lower_bound_pct": bound,
+    }
 
 
 def _undeclared_count(record: Record) -> int:
@@ -335,50 +394,11 @@ def _undeclared_count(record: Record) -> int:
     return counts.get(" ".join(map(str, record.key)), 0)
 
 
-def undeclared_seeds(record: Record, entries: Ledger) -> list[int]:
+def _undeclared_seeds(record: Record, entries: Ledger) -> list[int]:
     """Return the indices of the seeds whose declaration the ledger lacks; the row of such seeds is held back."""
     indices = {index for item in entries.seed_declarations if item.key == record.key for index in item.indices}
     indices |= {*range(_undeclared_count(record))}
     return [run.index for run in record.seeds if run.index not in indices]
-
-
-def tested_before(record: Record, records: Iterable[Record]) -> list[str]:
-    """Return the further data sets on which equal weights had been tested before the seeds of a record.
-
-    Equal weights follow from equal training images, so the test images of these data sets may overlap, too.
-    """
-    with_weights = [run for run in record.seeds if run.weights_sha256 is not None]
-    begun_utc: dict[str | None, str] = {run.weights_sha256: run.started_utc for run in with_weights}
-    names: set[str] = set()
-    for item in records:
-        if item.dataset != record.dataset:
-            names |= {item.dataset for run in item.seeds if run.started_utc < begun_utc.get(run.weights_sha256, "")}
-    return sorted(names)
-
-
-def row_of_record(record: Record, entries: Ledger = _NO_LEDGER) -> LeaderboardRow:
-    """Return the row of a record; ``entries`` is the whole ledger."""
-    goal = (record.dataset, record.target_pct)
-    attempts = sum((attempt.dataset, attempt.target_pct) == goal for attempt in entries.attempts)
-    summary = record.search_summary
-    columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
-    of_search = {} if summary is None else {column: getattr(summary, column) for column in columns}
-    return LeaderboardRow(
-        name=record.name or name_of(record.hash) or "",
-        target_pct=record.target_pct,
-        attempts=attempts,
-        epochs=record.recipe.epochs,
-        teacher_seconds=record.teacher_seconds,
-        dataset=record.dataset,
-        recipe=record.recipe_name,
-        recipe_hash=record.recipe_hash,
-        note="; ".join(_notes_of(record, entries)),
-        protocol_version=record.protocol_version,
-        **_columns_of(record.architecture, dataset(record.dataset).task),
-        **_columns_of_decision(record, entries),
-        **_columns_of_seeds(record.seeds, record.target_pct, dataset(record.dataset).test_group_sizes),
-        **of_search,
-    )
 
 
 def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: Sequence[int]) -> dict[str, Any]:
@@ -402,8 +422,6 @@ def _columns_of_errors(errors: Sequence[int], fewest: Sequence[int], size: int, 
     Args:
         errors: Wrong test images of each seed after the last epoch.
         fewest: Wrong test images of each seed after the best epoch; empty if not known.
-        size: Number of test images.
-        target_pct: Target accuracy, per cent.
     """
     accuracies = [Errors(wrong, size).accuracy_pct for wrong in errors]
     return {
@@ -424,9 +442,9 @@ def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
     if warning := bounds.group_warning(dataset(record.dataset)):
         yield warning
     for attempt in entries.attempts:
-        if attempt.key == record.key and attempt.outcome is AttemptOutcome.CERTIFIED:
-            outcome, bound = bounds.ending(attempt, record)
-            if outcome is AttemptOutcome.FAILED:
+        if attempt.key == record.key and attempt.outcome is AttemptResult.CERTIFIED:
+            outcome, bound = attempt.result(record)
+            if outcome is AttemptResult.FAILED:
                 text = "none" if bound is None else f"{bound:.3f} %"
                 yield f"attempt {attempt.number} was certified by an earlier bound over groups; the bound now is {text}"
     subject = (record.hash, record.recipe_hash, record.dataset, record.protocol_version)
@@ -487,7 +505,6 @@ def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, s
     Of rows with equal cost and errors, the first hash remains.
 
     Args:
-        rows: Rows of any type.
         order: Function that returns the cost, the errors (or another number that falls with the quality) and the hash
             of a row.
     """
@@ -503,7 +520,7 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
     environments = [] if first_result.environment is None else [first_result.environment]
     return LeaderboardRow(
         name=name_of(first_result.hash) or "",
-        tier=Tier.SEARCHED,
+        tier=Standing.SEARCHED,
         target_pct=target_pct,
         reached=False,
         validation_accuracy_pct=statistics.mean(validation_accuracies_pct(results)),
@@ -531,7 +548,6 @@ class _Measured:
     Attributes:
         test_errors: Wrong test images of each seed after the last epoch.
         best_test_errors: Wrong test images of each seed after the epoch with the fewest wrong test images.
-        test_size: Number of test images.
     """
 
     test_errors: tuple[int, ...]
@@ -587,7 +603,7 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
             raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error
         row = LeaderboardRow(
             name=claim.name,
-            tier=Tier.CLAIMED,
+            tier=Standing.CLAIMED,
             target_pct=claim.target_pct,
             reached=False,
             mean_test_accuracy_pct=claim.test_accuracy_pct,
@@ -604,7 +620,7 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
             runs = claim.measured
             figures = _columns_of_errors(runs.test_errors, runs.best_test_errors, runs.test_size, row.target_pct)
             note = f"seeds were not declared; {claim.source}"
-            rows.append(replace(row, tier=Tier.MEASURED, **figures, note=note))
+            rows.append(replace(row, tier=Standing.MEASURED, **figures, note=note))
     return rows
 
 
@@ -614,7 +630,6 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     Rows of searches whose studies are not shipped are taken from the shipped table.
 
     Args:
-        workspace: Workspace to read.
         known_study: Study of the workspace that has been read, such as the study of a running search; its log, which
             grows between two pages, is not read again.
     """
@@ -630,16 +645,17 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
             return _rows_of_study(known_study)
         return _folded_rows(folder, *(files.file_state(folder / name) for name in ("config.json", "log.jsonl")))
 
-    documents, entries = _records_and_ledger(workspace, damage)
+    evidence = read_evidence(workspace, damage)
+    entries = evidence.entries
     records = []
     rows = []
-    for item in documents:
+    for item in evidence.records:
         if (fault := _ledger_fault(item, entries.attempts)) is not None:
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
             continue
         records.append(item)
-        rows.append(row_of_record(item, entries))
-        if indices := undeclared_seeds(item, entries):
+        rows.append(LeaderboardRow.of(item, entries))
+        if indices := _undeclared_seeds(item, entries):
             seeds = ", ".join(map(str, indices))
             fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
@@ -654,8 +670,8 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
     return Survey(tuple(records), ranking, tuple(damage), entries)
 
 
-def _records_and_ledger(workspace: Workspace, damage: list[ContentError]) -> tuple[list[Record], Ledger]:
-    """Return all records, and the ledger of the time of the records; replace ``damage`` by the faults of both.
+def read_evidence(workspace: Workspace, damage: list[ContentError] | None = None) -> Evidence:
+    """Return the evidence of a workspace; damaged documents are left out: added to ``damage``, or else reported once.
 
     A verification writes to the ledger, then to a record, and a certification to the ledger again, so the records are
     read again if the ledger has changed, up to ``_MAX_READS`` times.
@@ -663,12 +679,13 @@ def _records_and_ledger(workspace: Workspace, damage: list[ContentError]) -> tup
     entries = ledger.read(workspace.ledger, [])
     for _ in range(_MAX_READS):
         earlier_entries = entries
-        damage.clear()
-        records = read_all(workspace.records, damage)
-        entries = ledger.read(workspace.ledger, damage)
+        faults: list[ContentError] = []
+        records = read_all(workspace.records, faults)
+        entries = ledger.read(workspace.ledger, faults)
         if entries == earlier_entries:
             break
-    return records, entries
+    report_damage(faults, damage)
+    return Evidence(workspace, tuple(records), entries)
 
 
 def shipped_table() -> Path:
@@ -679,7 +696,7 @@ def shipped_table() -> Path:
 def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
     rows = []
     for row in read(path):
-        if row.tier is Tier.SEARCHED:
+        if row.tier is Standing.SEARCHED:
             try:
                 columns = _columns_of(row.architecture, task_or_mnist(row.dataset))
             except SearchSpaceError as error:
@@ -692,7 +709,7 @@ def _ledger_fault(record: Record, attempts: Iterable[Attempt]) -> str | None:
     """Return the first contradiction between a record and the attempts of the ledger; None if there is none."""
     own_attempts = [attempt for attempt in attempts if attempt.key == record.key]
     for attempt in own_attempts:
-        if (fault := bounds.contradiction(attempt, record)) is not None:
+        if (fault := attempt.contradiction(record)) is not None:
             return fault
     for number in {run.attempt for run in record.seeds} - {None, *(attempt.number for attempt in own_attempts)}:
         return f"attempt {number}: lacking, but {record.hash} has seeds of the attempt"
@@ -739,7 +756,7 @@ def _order(row: LeaderboardRow) -> tuple[Any, ...]:
         row.dataset,
         -row.target_pct,
         not row.reached,
-        list(Tier).index(row.tier),
+        list(Standing).index(row.tier),
         not is_at_target,
         row.parameters if is_at_target else 0,
         -accuracy,
@@ -779,7 +796,7 @@ def read(path: Path) -> list[LeaderboardRow]:
         raise ContentError(f"cannot read the leaderboard {path}: {reason(error)}") from error
     defaults = {item.name: item.default for item in fields(LeaderboardRow)}
     if columns != list(defaults):
-        raise ContentError(f"{path} is not a leaderboard of schema {SCHEMA_VERSION}")
+        raise ContentError(f"{path} is not a leaderboard of schema {_SCHEMA_VERSION}")
     rows = []
     for number, cells in enumerate(table, start=2):
         location = f"{path}, line {number}"
@@ -789,6 +806,6 @@ def read(path: Path) -> list[LeaderboardRow]:
             name: None if cell == "" and defaults[name] is None else unguarded(cell)
             for name, cell in zip(columns, cells, strict=True)
         }
-        document = json.dumps(values | {"schema_version": SCHEMA_VERSION})
+        document = json.dumps(values | {"schema_version": _SCHEMA_VERSION})
         rows.append(read_as(LeaderboardRow, document, location, is_table=True))
     return rows

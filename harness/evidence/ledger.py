@@ -21,22 +21,28 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from harness.data.datasets import Dataset
-from harness.evidence.record import RowKey, report_damage
-from harness.system import files
+from harness.data.groups import GroupErrors
+from harness.evidence import bounds
+from harness.evidence.record import Record, RowKey, report_damage
+from harness.system import files, statistics
 from harness.system.document import BRING_BACK, parse_json, read_as, strict_json
 from harness.system.errors import ContentError
+from harness.training.result import finite
 
 DEFAULT_SEEDS = 30  # seeds of an attempt without ``--seeds``
 MIN_SEEDS = 20  # fewest seeds of an attempt or a certificate
-CONFIDENCE = 0.99  # confidence of displayed bounds; attempts are decided by ``bounds.attempt_confidence``
 # Probability that any success on a data set is false, over all attempts at all targets (docs/project/decisions.md#20).
 ALPHA = 0.05
 # Probability that any verification of a workspace on the same test images is false, for normal seeds.
 LOOK_ALPHA = 0.1
 ALPHA_SHARE = 0.2  # share of the remaining probability that each entry spends
-# Probability that the first look spends. Rows of older lines, which state no probability, were all verified at the
-# confidence 1 - ``FIRST_LOOK_ALPHA``; the account charges them with the share that was due (``next_look_alpha``).
-FIRST_LOOK_ALPHA = round(ALPHA_SHARE * LOOK_ALPHA, 9)
+# Probability that the first look spends: ``ALPHA_SHARE * LOOK_ALPHA``. Rows of older lines, which state no probability,
+# were all verified at this confidence; the account charges them with the share that was due (``due_look_alpha``).
+_FIRST_LOOK_ALPHA = round(1 - bounds.VERIFIED_CONFIDENCE, 9)
+
+# Largest difference of equal bounds, in percentage points: far above float rounding, far below one image in a hundred
+# seeds. Also the rounding allowed in sums of probabilities.
+TOLERANCE = 1e-6
 
 # The four attempts declared under the first rules: number, network, first seed, number of seeds, time.
 _OF_OLD_RULES = {
@@ -47,8 +53,8 @@ _OF_OLD_RULES = {
 }
 
 
-class AttemptOutcome(StrEnum):
-    """Outcome of an attempt; ``open`` until the attempt has ended."""
+class AttemptResult(StrEnum):
+    """Result of an attempt; ``open`` until the attempt has ended."""
 
     OPEN = "open"
     CERTIFIED = "certified"
@@ -83,11 +89,11 @@ class _SeedDeclaration(_LedgerEntry):
 
     target_pct: float
     test_sketch: tuple[str, ...] = ()
-    look_alpha: Annotated[float | None, Field(ge=0, le=FIRST_LOOK_ALPHA)] = None
+    look_alpha: Annotated[float | None, Field(ge=0, le=_FIRST_LOOK_ALPHA)] = None
 
     @property
     def key(self) -> RowKey:
-        return RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+        return RowKey.of(self)
 
     def shares_images(self, dataset: str, test_sketch: Iterable[str]) -> bool:
         return self.dataset == dataset or not set(self.test_sketch).isdisjoint(test_sketch)
@@ -104,8 +110,8 @@ class Attempt(_SeedDeclaration):
         alpha: Probability of a false success that the attempt spends; 0.01 before attempts had shares.
         rules: Version of the rules. 1: seeds were known beforehand, and each attempt spent 0.01. From 2 on: seeds
             depend on the commit of the declaration, and ``next_alpha`` is spent. From 3 on: the bound holds for skewed
-            seeds. From 4 on: for grouped test images the bound also holds over groups (``bounds.attempt_bound``).
-        lower_bound_pct: One-sided lower bound of the mean test accuracy (``bounds.attempt_bound``); None while open.
+            seeds. From 4 on: for grouped test images the bound also holds over groups.
+        lower_bound_pct: One-sided lower bound of the mean test accuracy (``bound_pct``); None while open.
     """
 
     number: int
@@ -113,7 +119,7 @@ class Attempt(_SeedDeclaration):
     seeds: int
     alpha: float = 0.01
     rules: int = 1
-    outcome: AttemptOutcome = AttemptOutcome.OPEN
+    outcome: AttemptResult = AttemptResult.OPEN
     lower_bound_pct: float | None = None
     ended_utc: str | None = None
 
@@ -123,14 +129,87 @@ class Attempt(_SeedDeclaration):
         return range(self.first_index, self.first_index + self.seeds)
 
     @property
-    def is_of_old_rules(self) -> bool:
-        """Whether the attempt is among the four that were declared before ``rules`` existed."""
-        return (self.number, self.hash, self.first_index, self.seeds, self.declared_utc) in _OF_OLD_RULES
-
-    @property
     def declaration(self) -> Attempt:
         """The attempt as declared, without outcome, bound and end."""
-        return replace(self, outcome=AttemptOutcome.OPEN, lower_bound_pct=None, ended_utc=None)
+        return replace(self, outcome=AttemptResult.OPEN, lower_bound_pct=None, ended_utc=None)
+
+    @property
+    def confidence(self) -> float:
+        """Confidence of the bound that decides the attempt; before rules 3 ``1 - alpha``, for normal seeds."""
+        return 1 - self.alpha if self.rules < 3 else bounds.certifying_confidence(self.alpha)
+
+    def bound_pct(self, record: Record) -> float | None:
+        """Return the lower bound of the recorded seeds of the attempt, per cent; None below two seeds.
+
+        Before rules 3, Student's bound alone (``statistics.lower_bound``), which assumes normal seeds. Before rules 4,
+        the bound over seeds alone for grouped test images too.
+        """
+        runs = [run for run in record.seeds if run.index in self.indices]
+        if self.rules < 3 or not runs:
+            return finite(statistics.lower_bound([run.accuracy_pct for run in runs], self.confidence))
+        errors = {run.index: run.test_errors for run in runs}
+        groups = record.group_errors if self.rules > 3 else GroupErrors()
+        return finite(bounds.row_bound_pct(errors, runs[0].test_size, self.confidence, groups))
+
+    def result(self, record: Record) -> tuple[AttemptResult, float | None]:
+        """Return the result and the lower bound computed from the recorded seeds of the attempt.
+
+        OPEN and None until all seeds are recorded. Futility is not recomputed, because a stop depends on the order in
+        which the seeds ended, and a stopped attempt cannot pass.
+        """
+        if any(record.seed(index) is None for index in self.indices):
+            return AttemptResult.OPEN, None
+        bound = self.bound_pct(record)
+        has_passed = bound is not None and statistics.reaches(bound, record.target_pct)
+        return (AttemptResult.CERTIFIED if has_passed else AttemptResult.FAILED), bound
+
+    def contradiction(self, record: Record) -> str | None:
+        """Return the first difference between the stated result and the record of the attempt; None if they agree.
+
+        The stated result of grouped test images from rules 4 on is not compared: the bound over groups was corrected
+        while rules 4 were in force, other groups were assumed (``Record.group_errors``), and reading the data again may
+        add the group of each image. Such an attempt certifies only if the result computed now agrees.
+        """
+        fault = self._fault(record)
+        return None if fault is None else f"attempt {self.number}: {fault}"
+
+    def _fault(self, record: Record) -> str | None:
+        if not 0 < self.alpha <= ALPHA_SHARE * ALPHA:
+            return f"alpha: {self.alpha:g} stated, at most {ALPHA_SHARE * ALPHA:g} allowed"
+        declaration = (self.number, self.hash, self.first_index, self.seeds, self.declared_utc)
+        if self.rules < 2 and declaration not in _OF_OLD_RULES:
+            return f"rules: {self.rules} stated, allowed up to attempt 4 only"
+        if self.outcome not in (AttemptResult.CERTIFIED, AttemptResult.FAILED):
+            return None
+        if self.seeds < MIN_SEEDS:
+            return f"seeds: {self.seeds} stated, at least {MIN_SEEDS} required"
+        beacons = {run.beacon for run in record.seeds if run.index in self.indices}
+        if self.rules > 1 and (None in beacons or len(beacons) != 1):
+            stated_beacons = ", ".join(sorted(map(str, beacons))) or "none"
+            return f"beacon: {stated_beacons} stated by the seeds, a single beacon required"
+        for index in self.indices:
+            if record.seed(index) is None:
+                return f"outcome: {self.outcome} stated, but the record of {self.hash} lacks seed {index}"
+        if self.rules > 3 and record.group_errors.sizes:
+            return None
+        stated_bound = self.lower_bound_pct
+        result, bound = self.result(record)
+        is_equal = stated_bound is not None and bound is not None and abs(stated_bound - bound) < TOLERANCE
+        if result is self.outcome and is_equal:
+            return None
+        return f"outcome: {self.outcome} with bound {stated_bound} stated, {result} with {bound} computed"
+
+    def is_certified(self, record: Record) -> bool:
+        """Return whether the attempt states a certification that follows from its record."""
+        is_stated = self.outcome is AttemptResult.CERTIFIED and self.contradiction(record) is None
+        return is_stated and self.result(record)[0] is AttemptResult.CERTIFIED
+
+    def is_declared_in(self, line: str) -> bool:
+        """Return whether a line of a ledger is the declaration of the attempt."""
+        try:
+            return _entry_of(line, "the ledger") == self.declaration
+        except ContentError:
+            return False
 
 
 @strict_json
@@ -157,9 +236,7 @@ class Registration(_LedgerEntry):
     """Evaluation of recorded seeds on further labelled images, registered before a network reads the images.
 
     Attributes:
-        on: Name of the images.
         on_sha256: Digest of the image bytes.
-        images: Number of images.
         errors: Number of wrong images of each seed; empty while open.
         lower_bound_pct: One-sided 99 % lower bound over seeds, per cent.
         lower_bound_images_pct: One-sided 99 % lower bound over seeds and images, per cent.
@@ -203,11 +280,16 @@ class Ledger:
         """Entries that declare seeds, in the order of the declarations."""
         return sorted([*self.attempts, *self.declarations], key=lambda item: item.declared_utc)
 
+    def open_attempt(self, key: RowKey) -> Attempt | None:
+        """Return the open attempt for a row; None if there is none."""
+        open_attempts = [item for item in self.attempts if item.outcome is AttemptResult.OPEN and item.key == key]
+        return open_attempts[0] if open_attempts else None
+
     def look_alpha(self, key: RowKey) -> float:
-        """Return the false-verification probability spent by the look at a row, by default ``FIRST_LOOK_ALPHA``."""
+        """Return the false-verification probability spent by the look at a row, by default 0.02."""
         looks = [item.look_alpha for item in self.seed_declarations if item.key == key]
         # Skipped are 0 (further seeds of the row) and None (an older line).
-        return next(filter(None, looks), FIRST_LOOK_ALPHA)
+        return next(filter(None, looks), _FIRST_LOOK_ALPHA)
 
     def declared_indices(self, key: RowKey, recorded_indices: Container[int]) -> list[list[int]]:
         """Return the seed indices of each declaration of a row, in the order of the declarations.
@@ -219,7 +301,7 @@ class Ledger:
         indices = []
         for item in self.seed_declarations:
             if item.key == key:
-                is_futile = isinstance(item, Attempt) and item.outcome is AttemptOutcome.FUTILE
+                is_futile = isinstance(item, Attempt) and item.outcome is AttemptResult.FUTILE
                 indices.append([index for index in item.indices if index in recorded_indices or not is_futile])
         return indices
 
@@ -262,9 +344,9 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
             case Attempt():
                 # Two clones may declare the same number; such attempts differ in other fields, and both count.
                 earlier = attempts.get(entry.declaration, entry.declaration)
-                if earlier.outcome is AttemptOutcome.OPEN:
+                if earlier.outcome is AttemptResult.OPEN:
                     attempts[entry.declaration] = entry
-                elif entry.outcome not in (AttemptOutcome.OPEN, earlier.outcome):
+                elif entry.outcome not in (AttemptResult.OPEN, earlier.outcome):
                     fault = f"outcome of attempt {entry.number}: {entry.outcome} stated, {earlier.outcome} before"
                     faults.append(ContentError(f"{location}: {fault}"))
     report_damage(faults, damage)
@@ -278,14 +360,6 @@ def _entry_of(line: str, location: str) -> Attempt | Declaration | Registration:
     with suppress(ValueError, AttributeError, TypeError):
         kind = {"verification": Declaration, "evaluation": Registration}.get(parse_json(line).get("kind"), Attempt)
     return read_as(kind, line, location, BRING_BACK)
-
-
-def is_declaration(line: str, attempt: Attempt) -> bool:
-    """Return whether a line is the declaration of an attempt."""
-    try:
-        return _entry_of(line, "the ledger") == attempt.declaration
-    except ContentError:
-        return False
 
 
 def next_alpha(
@@ -348,9 +422,6 @@ def declare_attempt(
     """Enter a new attempt and return the attempt, which counts from then on.
 
     Args:
-        path: The ledger.
-        key: Row to certify.
-        first_index: First seed index.
         seeds: Number of seeds, with consecutive indices.
         commit: Commit of the code; None if unknown.
         test_sketch: Digests of the test images; empty if this machine does not have the images.
@@ -359,14 +430,12 @@ def declare_attempt(
         ContentError: Nothing is left to spend on these test images.
     """
     with files.locked(path.with_suffix(".lock")):
-        alpha = _next_alpha_or_raise(path, key.dataset, test_sketch)
+        row = _new_row(path, key, commit, test_sketch) | {"alpha": _alpha_left(path, key.dataset, test_sketch)}
         number = max((attempt.number for attempt in read(path).attempts), default=0) + 1
-        row = _common_fields(path, key, commit, test_sketch)
-        return _append(path, Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=4, **row))
+        return _append(path, Attempt(number=number, first_index=first_index, seeds=seeds, rules=4, **row))
 
 
-def _next_alpha_or_raise(path: Path, dataset: str, test_sketch: Collection[str]) -> float:
-    """Return ``next_alpha`` of a ledger; raise ContentError if nothing is left to spend on these test images."""
+def _alpha_left(path: Path, dataset: str, test_sketch: Collection[str]) -> float:
     damage: list[ContentError] = []
     entries = read(path, damage)
     alpha = next_alpha(entries.spending_entries, dataset, test_sketch, len(damage))
@@ -375,60 +444,40 @@ def _next_alpha_or_raise(path: Path, dataset: str, test_sketch: Collection[str])
     return alpha
 
 
-def declare_verification(
-    path: Path, key: RowKey, indices: Iterable[int], commit: str | None = None, test_sketch: tuple[str, ...] = ()
-) -> None:
-    """Enter all seeds of a verification, before the first seed is run; arguments as in ``declare_attempt``.
-
-    Raises:
-        ContentError: Nothing is left to spend on these test images.
-    """
-    with files.locked(path.with_suffix(".lock")):
-        _append(path, Declaration(indices=tuple(indices), **_common_fields(path, key, commit, test_sketch)))
-
-
-def declare_certificate(
+def declare_seeds(
     path: Path,
     key: RowKey,
     indices: Iterable[int],
     commit: str | None = None,
     test_sketch: tuple[str, ...] = (),
-    data: Dataset | None = None,
+    certified_data: Dataset | None = None,
 ) -> Declaration:
-    """Enter all seeds of a certificate and return the declaration, which spends ``next_alpha`` like an attempt.
+    """Enter all seeds of a verification or a certificate, before the first seed is run, and return the declaration.
 
-    ``data`` is the data set to state in the declaration; further arguments as in ``declare_attempt``.
+    ``certified_data`` is the data set to state in the declaration of a certificate, which spends ``next_alpha`` like an
+    attempt; None for a verification. Further arguments as in ``declare_attempt``.
 
     Raises:
         ContentError: Nothing is left to spend on these test images.
     """
     with files.locked(path.with_suffix(".lock")):
-        row = _common_fields(path, key, commit, test_sketch)
-        if data is not None:
-            row |= {"data_hash": data.sha256, "test_size": data.test_size}
-        row["alpha"] = _next_alpha_or_raise(path, key.dataset, test_sketch)
+        row = _new_row(path, key, commit, test_sketch)
+        if certified_data is not None:
+            row |= {"data_hash": certified_data.sha256, "test_size": certified_data.test_size}
+            row["alpha"] = _alpha_left(path, key.dataset, test_sketch)
         return _append(path, Declaration(indices=tuple(indices), **row))
 
 
-def _look_alpha_of(path: Path, key: RowKey, test_sketch: tuple[str, ...]) -> float:
-    """Return ``look_alpha`` of a new declaration of a row; 0 if the row has been declared before.
-
-    Raises:
-        ContentError: Nothing is left to spend on these test images.
-    """
-    if any(item.key == key for item in read(path).seed_declarations):
-        return 0.0
-    look_alpha = next_look_alpha(path, key.dataset, test_sketch)
-    if look_alpha <= 0:
-        raise ContentError(
-            f"verifications on the test images of {key.dataset} have spent the total error probability; "
-            "new test images are required"
-        )
-    return look_alpha
-
-
-def _common_fields(path: Path, key: RowKey, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
-    look_alpha = _look_alpha_of(path, key, test_sketch)
+def _new_row(path: Path, key: RowKey, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields of a new declaration of a row; ``look_alpha`` is 0 if the row has been declared before."""
+    look_alpha = 0.0
+    if all(item.key != key for item in read(path).seed_declarations):
+        look_alpha = next_look_alpha(path, key.dataset, test_sketch)
+        if look_alpha <= 0:
+            raise ContentError(
+                f"verifications on the test images of {key.dataset} have spent the total error probability; "
+                "new test images are required"
+            )
     fields = {"declared_utc": _now(), "commit": commit, "test_sketch": test_sketch, "look_alpha": look_alpha}
     return key._asdict() | fields
 
@@ -450,16 +499,9 @@ def close(path: Path, entry: _ClosableEntry, **end: Any) -> _ClosableEntry:
     """Append the end of an attempt or a registration and return the ended entry; the line of the declaration remains.
 
     Args:
-        path: The ledger.
-        entry: Open entry.
         end: Fields of the result: outcome and bound of an attempt, errors and bounds of a registration.
     """
     return _append(path, replace(entry, ended_utc=_now(), **end))
-
-
-def open_attempt(path: Path, key: RowKey) -> Attempt | None:
-    """Return the open attempt for a row; None if there is none."""
-    return next((item for item in read(path).attempts if item.outcome is AttemptOutcome.OPEN and item.key == key), None)
 
 
 def _append(path: Path, entry: _AnyEntry) -> _AnyEntry:

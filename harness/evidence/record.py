@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
@@ -17,7 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from harness.data.datasets import Dataset, dataset_of
+from harness.data.datasets import Dataset, dataset, dataset_of
+from harness.data.groups import GroupErrors
 from harness.spaces.network import analyse
 from harness.spaces.notation import parse_notation
 from harness.spaces.space_errors import NotationError, SearchSpaceError
@@ -35,8 +37,6 @@ class SeedRun:
     """A recorded seed of a verification.
 
     Attributes:
-        index: Index of the seed.
-        seed: Random seed of the training.
         wrong: (index of the test image, predicted class) of each wrong test image.
         best_test_errors: Fewest test errors after any epoch; None unless the recipe reads the test set after each
             epoch.
@@ -58,6 +58,16 @@ class SeedRun:
     best_test_errors: int | None = None
     attempt: int | None = None
     beacon: str | None = None
+
+    @classmethod
+    def of(cls, result: Result, attempt: int | None = None, beacon: str | None = None) -> SeedRun:
+        """Return the run of a verification result."""
+        facts = (result.test_errors, result.test_size, result.environment)
+        assert None not in facts, "a verification reads the test set"
+        epoch_errors = [epoch.test_errors for epoch in result.history if epoch.test_errors is not None]
+        values = {item.name: getattr(result, item.name) for item in fields(cls) if hasattr(result, item.name)}
+        fewest_errors = min(epoch_errors, default=None)
+        return cls(**values, index=result.seed_index, best_test_errors=fewest_errors, attempt=attempt, beacon=beacon)
 
     @property
     def accuracy_pct(self) -> float:
@@ -101,6 +111,11 @@ class RowKey(NamedTuple):
     dataset: str
     target_pct: float
     protocol_version: int
+
+    @classmethod
+    def of(cls, item: Any) -> RowKey:
+        """Return the identity of the row of an object with these fields."""
+        return cls(*(getattr(item, name) for name in cls._fields))
 
     def arguments(self, command: str, recipe_name: str, *further: str) -> tuple[str, ...]:
         """Return the arguments of a command for the network, with the options that select this row in each workspace.
@@ -153,7 +168,51 @@ class Record:
     @property
     def key(self) -> RowKey:
         """Identity of the row: network, recipe, data set, target and protocol."""
-        return RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+        return RowKey.of(self)
+
+    @property
+    def stem(self) -> str:
+        """Name of the file without the ending; states each part of the key except the protocol."""
+        target = f"{self.target_pct:.12g}".replace(".", "_")
+        return f"{self.hash}-{self.recipe_hash}-{self.dataset}-{target}"
+
+    def path(self, folder: Path) -> Path:
+        """Return the path of the record in a folder of records."""
+        return folder / f"{self.stem}.json"
+
+    def weights_path(self, records: Path, index: int) -> Path:
+        """Return the path of the weights of a seed in a folder of records; does not depend on the target."""
+        row = f"{self.hash}-{self.recipe_hash}-{self.dataset}"
+        return records / "weights" / row / f"seed-{index:04d}.safetensors"
+
+    def kept_weights(self, own: Path, index: int) -> Path | None:
+        """Return the existing weight file of a seed, shipped or in the records ``own``; None if there is none."""
+        paths = (self.weights_path(folder, index) for folder in (files.SHIPPED / "records", own))
+        return next((path for path in paths if path.exists()), None)
+
+    def kept_indices(self, own: Path) -> list[int]:
+        """Return the indices of the recorded seeds that have weight files, in order."""
+        return [run.index for run in self.seeds if self.kept_weights(own, run.index)]
+
+    @property
+    def group_errors(self) -> GroupErrors:
+        """Errors by group of the test images.
+
+        Data sets of earlier versions do not state the group of each test image. The errors are then assumed to lie in
+        as few groups as possible: in the largest groups.
+        """
+        spec = dataset(self.dataset)
+        sizes = spec.test_group_sizes
+        if not sizes:
+            return GroupErrors()
+        largest_first = sorted(range(len(sizes)), key=lambda group: -sizes[group])
+        group_of = spec.test_groups or [group for group in largest_first for _ in range(sizes[group])]
+        errors = {}
+        for run in self.seeds:
+            images = [image for image, _ in run.wrong] if spec.test_groups else range(run.test_errors)
+            counts = Counter(group_of[image] for image in images)
+            errors[run.index] = [counts[group] for group in range(len(sizes))]
+        return GroupErrors(sizes, errors, spec.test_pictures)
 
     @property
     def accuracies_pct(self) -> tuple[float, ...]:
@@ -164,20 +223,10 @@ class Record:
         """Return the run of a seed index; None if the seed was never run."""
         return next((run for run in self.seeds if run.index == index), None)
 
-
-def path_of(folder: Path, record: Record) -> Path:
-    """Return the path of a record in the folder of records; the name states each part of the key except protocol."""
-    target = f"{record.target_pct:.12g}".replace(".", "_")
-    return folder / f"{record.hash}-{record.recipe_hash}-{record.dataset}-{target}.json"
-
-
-def seed_run(result: Result, attempt: int | None = None, beacon: str | None = None) -> SeedRun:
-    """Return the ``SeedRun`` of a verification result; ``attempt`` and ``beacon`` as in ``SeedRun``."""
-    assert None not in (result.test_errors, result.test_size, result.environment), "a verification reads the test set"
-    epoch_errors = [epoch.test_errors for epoch in result.history if epoch.test_errors is not None]
-    values = {item.name: getattr(result, item.name) for item in fields(SeedRun) if hasattr(result, item.name)}
-    best_test_errors = min(epoch_errors, default=None)
-    return SeedRun(**values, index=result.seed_index, best_test_errors=best_test_errors, attempt=attempt, beacon=beacon)
+    def with_seeds(self, *runs: SeedRun) -> Record:
+        """Return the record with more seeds; a recorded seed keeps its first result."""
+        seeds = {run.index: run for run in (*runs, *self.seeds)}
+        return replace(self, seeds=tuple(seeds[index] for index in sorted(seeds)))
 
 
 def match(result: Result, recorded_run: SeedRun | None) -> str:
@@ -193,12 +242,6 @@ def match(result: Result, recorded_run: SeedRun | None) -> str:
     return "different" if result.environment.gives_bits_of(recorded_run.environment) else "made elsewhere"
 
 
-def with_seeds(record: Record, *runs: SeedRun) -> Record:
-    """Return the record with more seeds; a recorded seed keeps its first result."""
-    seeds = {run.index: run for run in (*runs, *record.seeds)}
-    return replace(record, seeds=tuple(seeds[index] for index in sorted(seeds)))
-
-
 def write(folder: Path, record: Record) -> None:
     """Write a record, merged with the present content of the file; a recorded seed keeps its first result.
 
@@ -206,7 +249,7 @@ def write(folder: Path, record: Record) -> None:
         ContentError: The file is damaged, or contains a different row.
         StorageError: The file cannot be written.
     """
-    path = path_of(folder, record)
+    path = record.path(folder)
     with files.locked(folder / ".lock"):
         if path.exists():
             old_record = read(path)
@@ -221,7 +264,7 @@ def write(folder: Path, record: Record) -> None:
 def _joined(old_record: Record, record: Record) -> Record:
     return replace(
         record,
-        seeds=with_seeds(old_record, *record.seeds).seeds,
+        seeds=old_record.with_seeds(*record.seeds).seeds,
         search_summary=record.search_summary or old_record.search_summary,
         name=record.name or old_record.name,
     )
@@ -237,7 +280,7 @@ def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record
         records, faults = read_each(read, sorted(folder.glob("*-*.json")))
         report_damage(faults, damage)
         for record in records:
-            name = path_of(folder, record).name
+            name = record.path(folder).name
             by_name[name] = _joined(by_name[name], record) if name in by_name else record
     return [by_name[name] for name in sorted(by_name)]
 
@@ -286,7 +329,7 @@ def _checked(path: Path, content: bytes) -> Record:
         "macs": (record.macs, analysis.macs),
         "recipe_hash": (record.recipe_hash, record.recipe.hash),
         "order of seeds": ([run.index for run in record.seeds], sorted({run.index for run in record.seeds})),
-        "file name": (path.name, path_of(path.parent, record).name),
+        "file name": (path.name, record.path(path.parent).name),
     }
     # Diverged networks may have no finite number left, and so equal weights; only complete seeds are compared.
     complete = [run for run in record.seeds if run.status is Status.COMPLETE]
@@ -348,7 +391,6 @@ class WeightFile:
     """Weights and BN statistics of a trained network.
 
     Attributes:
-        path: Path of the file.
         arrays: float32 arrays by torch's names; a tied kernel is stored under the name of its first user.
         about: Metadata in the file (``harness.training.run.properties``).
         tied: Stored name by each further name of a tied kernel.
@@ -376,23 +418,6 @@ class _StoredNames:
 
     tied: dict[str, str]
     state: tuple[str, ...]
-
-
-def weights_path(records: Path, record: Record, index: int) -> Path:
-    """Return the path of the weights of a seed, which does not depend on the target."""
-    row = f"{record.hash}-{record.recipe_hash}-{record.dataset}"
-    return records / "weights" / row / f"seed-{index:04d}.safetensors"
-
-
-def kept_weights(own: Path, record: Record, index: int) -> Path | None:
-    """Return the existing weight file of a seed, shipped or in ``own``; None if there is none."""
-    paths = (weights_path(folder, record, index) for folder in (files.SHIPPED / "records", own))
-    return next((path for path in paths if path.exists()), None)
-
-
-def kept_indices(own: Path, record: Record) -> list[int]:
-    """Return the indices of the recorded seeds that have weight files, in order."""
-    return [run.index for run in record.seeds if kept_weights(own, record, run.index)]
 
 
 def read_weights(path: Path) -> WeightFile:
@@ -428,9 +453,9 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
         ContentError: There is no weight file, or the file is damaged or not the file of this seed.
     """
     run = record.seed(index)
-    path = kept_weights(own, record, index)
+    path = record.kept_weights(own, index)
     if run is None or path is None:
-        indices = ", ".join(map(str, kept_indices(own, record)))
+        indices = ", ".join(map(str, record.kept_indices(own)))
         note = f"stored seeds: {indices}" if indices else "no weights are stored"
         verify = as_command(*record.key.arguments("verify", record.recipe_name, "--seeds", str(index + 1)))
         hint = f"{verify} trains and tests the seed again"

@@ -1,14 +1,14 @@
 """Verification: fresh seeds of a network and a recipe on all training images; each reads the test set once.
 
 ``VerifyPlan`` states the network, the recipe and the seeds. The seeds are declared in the ledger before the first is
-run, trained, and added to the record at the end; ``Verdict`` is the result. A certification is declared in a commit,
-and the seeds depend on the id of this commit, so that no result can be known beforehand.
+run, trained, and added to the record at the end; ``Verification`` is the result. A certification is declared in a
+commit, and the seeds depend on the id of this commit, so that no result can be known beforehand.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
@@ -19,11 +19,11 @@ from harness.data.testset import have_equal_test_images, sketch_of_test_part
 from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
 from harness.evidence.history import declaring_commit, history_of
-from harness.evidence.leaderboard_table import Rerun, Verdict, tested_before, verdict_of
-from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
+from harness.evidence.leaderboard_table import Evidence, Rerun, Verification, read_evidence
+from harness.evidence.ledger import Attempt, AttemptResult, Declaration, Ledger
 from harness.evidence.record import Record, SearchSummary, SeedRun
 from harness.spaces.network import Architecture, analyse
-from harness.studies.config import owned
+from harness.studies.config import locked_folder
 from harness.system import files
 from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
@@ -33,7 +33,7 @@ from harness.training.executors.base import DataLocation, ExecutorFactory, Limit
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import engine_of_repeat
 from harness.training.recipe import NamedRecipe
-from harness.training.result import Environment, Purpose, Result, Status, code_version
+from harness.training.result import Purpose, Result, Status, code_version
 from harness.training.run import Job
 from harness.training.torch_network import vain_op
 
@@ -45,7 +45,6 @@ class VerifyPlan:
     Attributes:
         indices: Seed indices in order; ``run_seeds`` replaces the indices of a certification by the seeds of
             ``attempt``.
-        device: Device of the training.
         engine: ``native``, ``torch`` or ``auto``; ``auto`` repeats a seed of torch with torch.
         workers: Number of seeds trained at once.
         certify: Whether to run the open certification attempt of the row.
@@ -71,7 +70,7 @@ class VerifyPlan:
     name: str = ""
 
 
-def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
+def _record_of(plan: VerifyPlan, evidence: Evidence) -> Record:
     """Return the record of the row of a plan; without seeds if the row has no record yet."""
     analysis = analyse(plan.architecture, plan.data.task)
     new_record = Record(
@@ -89,11 +88,11 @@ def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
         seeds=(),
         search_summary=plan.search_summary,
     )
-    path = record_files.path_of(workspace.records, new_record)
+    path = new_record.path(evidence.workspace.records)
     if path.exists():
-        # ``read_all`` leaves a damaged record out, but the seeds of this record must not be run again.
+        # The evidence leaves a damaged record out, but the seeds of this record must not be run again.
         record_files.read(path)
-    record = next((each for each in record_files.read_all(workspace.records) if each.key == new_record.key), new_record)
+    record = evidence.record(new_record.key) or new_record
     return replace(record, name=record.name or plan.name, search_summary=record.search_summary or plan.search_summary)
 
 
@@ -110,10 +109,11 @@ def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attem
     Raises:
         ContentError: An op of the network has no effect, or nothing is left to spend on these test images.
     """
-    record = _declarable(plan, workspace)
-    if (attempt := ledger.open_attempt(workspace.ledger, record.key)) is not None:
+    evidence = read_evidence(workspace)
+    record = _declarable(plan, evidence)
+    if (attempt := evidence.entries.open_attempt(record.key)) is not None:
         return attempt
-    first_index = _first_unused(record, workspace)
+    first_index = _first_unused(record, evidence)
     sketch = sketch_of_test_part(plan.data, None)
     return ledger.declare_attempt(workspace.ledger, record.key, first_index, seeds, code_version()[0], sketch)
 
@@ -126,68 +126,55 @@ def declare_certificate(plan: VerifyPlan, workspace: Workspace, seeds: int) -> D
     Raises:
         ContentError: As for ``declare_attempt``.
     """
-    record = _declarable(plan, workspace)
-    for item in ledger.read(workspace.ledger).declarations:
+    evidence = read_evidence(workspace)
+    record = _declarable(plan, evidence)
+    for item in evidence.entries.declarations:
         if item.key == record.key and item.alpha:
             return item
-    first_index = _first_unused(record, workspace)
+    first_index = _first_unused(record, evidence)
     indices = range(first_index, first_index + seeds)
     sketch = sketch_of_test_part(plan.data, None)
-    return ledger.declare_certificate(workspace.ledger, record.key, indices, code_version()[0], sketch, plan.data)
+    return ledger.declare_seeds(workspace.ledger, record.key, indices, code_version()[0], sketch, plan.data)
 
 
-def _declarable(plan: VerifyPlan, workspace: Workspace) -> Record:
-    """Return the record of the row of a plan; raise ContentError if an op of the network has no effect."""
+def _declarable(plan: VerifyPlan, evidence: Evidence) -> Record:
     if (op := vain_op(plan.architecture, plan.data.task)) is not None:
         raise ContentError(f"{op} has no effect in {plan.architecture}; remove {op}")
-    return _record_of(plan, workspace)
+    return _record_of(plan, evidence)
 
 
-def _first_unused(record: Record, workspace: Workspace) -> int:
+def _first_unused(record: Record, evidence: Evidence) -> int:
     # Without a beacon, a seed is the same for all targets and data sets, so results may be known from a different row.
-    subject = (record.hash, record.recipe_hash)
-    return max(_indices(workspace, lambda item: (item.hash, item.recipe_hash) == subject), default=-1) + 1
+    rows = [key for key in evidence.indices if (key.hash, key.recipe_hash) == (record.hash, record.recipe_hash)]
+    return max(chain.from_iterable(evidence.indices[key] for key in rows), default=-1) + 1
 
 
-def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declaration], bool]) -> set[int]:
-    indices: set[int] = set()
-    for record in record_files.read_all(workspace.records):
-        if is_meant(record):
-            indices.update(run.index for run in record.seeds)
-    for entry in ledger.read(workspace.ledger).seed_declarations:
-        if is_meant(entry):
-            indices.update(entry.indices)
-    return indices
-
-
-def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int, ...]:
+def due_indices(plan: VerifyPlan, evidence: Evidence, seeds: int) -> tuple[int, ...]:
     """Return the first ``seeds`` indices available to the row of a plan, run and declared indices included.
 
     All further declared indices that have not been run are appended. Excluded are indices of a different target of the
     same network, recipe and data set, because the results are known, and indices of a certification, because the
     seeds depend on a commit.
     """
-    record = _record_of(plan, workspace)
-    entries = ledger.read(workspace.ledger)
+    record = _record_of(plan, evidence)
+    entries = evidence.entries
     run_indices = {run.index for run in record.seeds}
     declared_indices = {index for item in entries.declarations if item.key == record.key for index in item.indices}
     own_indices = run_indices | declared_indices
-    training = (record.hash, record.recipe_hash, record.dataset)
-
-    def is_of_another_row(item: Record | Attempt | Declaration) -> bool:
-        return (item.hash, item.recipe_hash, item.dataset) == training and item.key != record.key
-
-    excluded_indices = _indices(workspace, is_of_another_row)
-    excluded_indices |= {index for item in entries.attempts if item.key == record.key for index in item.indices}
+    excluded_indices = {index for item in entries.attempts if item.key == record.key for index in item.indices}
+    for key, indices in evidence.indices.items():
+        if key != record.key and key[:3] == record.key[:3]:
+            excluded_indices |= indices
     excluded_indices -= own_indices
     available_indices = (index for index in count(min(own_indices, default=0)) if index not in excluded_indices)
-    indices = [*islice(available_indices, seeds)]
-    return (*indices, *sorted(declared_indices - run_indices - {*indices}))
+    first_indices = [*islice(available_indices, seeds)]
+    return (*first_indices, *sorted(declared_indices - run_indices - {*first_indices}))
 
 
-def _as_declared(plan: VerifyPlan, workspace: Workspace) -> VerifyPlan:
+def _as_declared(plan: VerifyPlan, evidence: Evidence) -> VerifyPlan:
     """Return a certification plan with the seeds and the beacon of the open attempt; UsageError if one is missing."""
-    if (attempt := ledger.open_attempt(workspace.ledger, _record_of(plan, workspace).key)) is None:
+    workspace = evidence.workspace
+    if (attempt := evidence.entries.open_attempt(_record_of(plan, evidence).key)) is None:
         raise UsageError(
             "a certification requires a declaration, but this network, recipe and target have no declaration",
             hint="run the command with --declare-only, commit the declaration, and repeat without --declare-only",
@@ -221,19 +208,15 @@ def run_seeds(
     limits: Limits,
     on_event: Callable[[WorkerEvent], None],
     make_executor: ExecutorFactory = Processes,
-    on_verdict: Callable[[Verdict], None] = lambda verdict: None,
+    on_verdict: Callable[[Verification], None] = lambda verdict: None,
     on_begin: Callable[[int, Set[int]], None] = lambda count, recorded_indices: None,
     on_wait: Callable[[], None] = lambda: None,
-) -> Verdict:
+) -> Verification:
     """Run the seeds of a plan on the slots of an executor, and add the results to the record.
 
     Each seed enters the record as soon as the training ends, so an interrupted call does not repeat finished seeds.
 
     Args:
-        plan: Network, recipe and seeds.
-        workspace: Workspace of the record and the ledger.
-        source: Location of the data set.
-        limits: Time and memory limits of a training.
         on_event: Called with each event of a training.
         make_executor: Factory of the executor.
         on_verdict: Called with the verdict, before the lock on the folder is released.
@@ -247,18 +230,18 @@ def run_seeds(
     """
     folder = _folder_of(plan, workspace)
     files.check_writable(workspace.records)
-    with owned(folder), files.held(workspace.records):
+    with locked_folder(folder), files.held(workspace.records):
+        evidence = read_evidence(workspace)
         if plan.certify:
-            plan = _as_declared(plan, workspace)
-        record = _record_of(plan, workspace)
-        _declare_fresh(plan, workspace, record, source.folder)
+            plan = _as_declared(plan, evidence)
+        record = _record_of(plan, evidence)
+        _declare_fresh(plan, evidence, record, source.folder)
         # Killed processes leave half-written files.
-        stem = record_files.path_of(workspace.records, record).stem
-        files.sweep(workspace.records, f"{stem}.json")
-        files.sweep(record_files.weights_path(workspace.records, record, 0).parent)
-        files.sweep(result.inspection_folder(workspace.runs, stem))
+        files.sweep(workspace.records, f"{record.stem}.json")
+        files.sweep(record.weights_path(workspace.records, 0).parent)
+        files.sweep(result.inspection_folder(workspace.runs, record.stem))
         recorded_runs = {run.index: run for run in record.seeds}
-        collector = _SeedCollector(plan, workspace, record, recorded_runs)
+        collector = _SeedCollector(plan, evidence, record, recorded_runs)
         collector.close_if_futile()
         queue = [] if collector.ended_attempt else _jobs_of(plan, workspace, record)
         on_begin(len(queue), recorded_runs.keys())
@@ -269,7 +252,7 @@ def run_seeds(
                     # ``run_all`` takes jobs from this list: running seeds still count, but no further seed starts.
                     queue.clear()
         collector.close()
-        verdict = _verdict_of(collector)
+        verdict = _verdict_of(collector, ledger.read(workspace.ledger))
         # Still under the lock, otherwise a second call could use the folder or run more seeds before the verdict is
         # logged.
         shutil.rmtree(folder, ignore_errors=True)
@@ -277,15 +260,15 @@ def run_seeds(
     return verdict
 
 
-def _declare_fresh(plan: VerifyPlan, workspace: Workspace, record: Record, folder: Path | None) -> None:
+def _declare_fresh(plan: VerifyPlan, evidence: Evidence, record: Record, folder: Path | None) -> None:
     if plan.attempt is not None:
         return
-    declarations = ledger.read(workspace.ledger).declarations
+    declarations = evidence.entries.declarations
     declared_indices = chain.from_iterable(item.indices for item in declarations if item.key == record.key)
     unavailable_indices = {*declared_indices, *(run.index for run in record.seeds)}
     if new_indices := [index for index in plan.indices if index not in unavailable_indices]:
         sketch = sketch_of_test_part(plan.data, folder)
-        ledger.declare_verification(workspace.ledger, record.key, new_indices, code_version()[0], sketch)
+        ledger.declare_seeds(evidence.workspace.ledger, record.key, new_indices, code_version()[0], sketch)
 
 
 @dataclass(slots=True)
@@ -300,57 +283,63 @@ class _SeedCollector:
     """
 
     plan: VerifyPlan
-    workspace: Workspace
+    evidence: Evidence
     record: Record
     recorded_runs: Mapping[int, SeedRun]
     rerun_results: dict[int, SeedRun] = field(default_factory=dict)
     ended_attempt: Attempt | None = None
 
+    @property
+    def _workspace(self) -> Workspace:
+        return self.evidence.workspace
+
     def take(self, seed_result: Result) -> None:
         """Enter the result of a seed, weights before the record that names the weights; end a futile attempt."""
         number = None if self.plan.attempt is None else self.plan.attempt.number
-        run = record_files.seed_run(seed_result, number, self.plan.beacon)
+        run = SeedRun.of(seed_result, number, self.plan.beacon)
         original = self.recorded_runs.get(run.index)
         # Weights precede the record, so that all recorded weights exist. A rerun may replace lost weights.
         if original is None or run.weights_sha256 == original.weights_sha256:
-            weights_file = _weights_file(_folder_of(self.plan, self.workspace), run.index)
-            path = record_files.weights_path(self.workspace.records, self.record, run.index)
+            weights_file = _weights_file(_folder_of(self.plan, self._workspace), run.index)
+            path = self.record.weights_path(self._workspace.records, run.index)
             # Shipped weights are not copied.
-            is_own = record_files.kept_weights(self.workspace.records, self.record, run.index) in (None, path)
+            is_own = self.record.kept_weights(self._workspace.records, run.index) in (None, path)
             if is_own and weights_file.exists():
                 files.write_bytes(path, weights_file.read_bytes())
         if original is not None:
             self.rerun_results[run.index] = run
             return
         _refuse_equal_weights(run, self.record)
-        self.record = record_files.with_seeds(self.record, run)
-        record_files.write(self.workspace.records, self.record)
+        self.record = self.record.with_seeds(run)
+        record_files.write(self._workspace.records, self.record)
         self.close_if_futile()
 
     def close_if_futile(self) -> None:
         """End a futile attempt at once, so that running seeds or a later call cannot improve the outcome."""
         attempt = self.plan.attempt
         runs = [run for index in self.plan.indices if (run := self.record.seed(index)) is not None]
-        if attempt is None or self.ended_attempt is not None or not runs:
+        if attempt is None or not runs:
             return
         errors = [run.test_errors for run in runs]
-        confidence = bounds.attempt_confidence(attempt)
-        if bounds.is_futile(errors, runs[0].test_size, len(self.plan.indices), self.plan.target_pct, confidence):
-            bound = bounds.attempt_bound(attempt, self.record)
-            outcome = AttemptOutcome.FUTILE
-            self.ended_attempt = ledger.close(self.workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
+        seeds = len(self.plan.indices)
+        if bounds.is_futile(errors, runs[0].test_size, seeds, self.plan.target_pct, attempt.confidence):
+            self._close(AttemptResult.FUTILE, attempt.bound_pct(self.record))
 
     def close(self) -> None:
-        attempt = self.plan.attempt
-        if attempt is not None and self.ended_attempt is None:
-            outcome, bound = bounds.ending(attempt, self.record)
-            self.ended_attempt = ledger.close(self.workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
+        if self.plan.attempt is not None:
+            self._close(*self.plan.attempt.result(self.record))
+
+    def _close(self, outcome: AttemptResult, bound_pct: float | None) -> None:
+        if self.plan.attempt is not None and self.ended_attempt is None:
+            self.ended_attempt = ledger.close(
+                self.evidence.workspace.ledger, self.plan.attempt, outcome=outcome, lower_bound_pct=bound_pct
+            )
 
 
 def _jobs_of(plan: VerifyPlan, workspace: Workspace, record: Record) -> list[Job]:
     """Return the jobs of the seeds that are not recorded; if all are recorded, of the seeds to repeat."""
     folder = _folder_of(plan, workspace)
-    stem = record_files.path_of(workspace.records, record).stem
+    stem = record.stem
     missing_indices = [index for index in plan.indices if record.seed(index) is None]
     to_repeat = plan.indices if plan.repeat and not plan.certify else ()
     jobs = []
@@ -380,13 +369,13 @@ def _weights_file(folder: Path, index: int) -> Path:
     return folder / f"seed-{index:04d}.safetensors"
 
 
-def recorded_verdict(plan: VerifyPlan, workspace: Workspace) -> Verdict:
+def recorded_verdict(plan: VerifyPlan, evidence: Evidence) -> Verification:
     """Return the verdict on the recorded seeds of a plan, without running any seed."""
-    return _verdict_of(_SeedCollector(plan, workspace, _record_of(plan, workspace), {}))
+    return _verdict_of(_SeedCollector(plan, evidence, _record_of(plan, evidence), {}), evidence.entries)
 
 
-def _verdict_of(collector: _SeedCollector) -> Verdict:
-    """Return the verdict on the record of a collector; warns of equal weights tested on a different data set before."""
+def _verdict_of(collector: _SeedCollector, entries: Ledger) -> Verification:
+    """Return the verdict on the record of a collector; warn of equal weights tested on a different data set before."""
     record = collector.record
     recorded_runs = {run.index: run for run in record.seeds}
     last_runs = recorded_runs | collector.rerun_results
@@ -398,8 +387,7 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
         repeated_errors = [run.test_errors for run in collector.rerun_results.values()]
         recorded_errors = [run.test_errors for run in record.seeds]
         is_contradicted = bounds.is_worse(repeated_errors, recorded_errors, record.seeds[0].test_size)
-    entries = ledger.read(collector.workspace.ledger)
-    for name in tested_before(record, record_files.read_all(collector.workspace.records)):
+    for name in collector.evidence.tested_before(record):
         if have_equal_test_images(dataset(name), dataset(record.dataset)):
             continue
         say_once(
@@ -407,7 +395,7 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
             "images and other test images; if the test parts overlap, this verification counts as a further look",
             "warning",
         )
-    verdict = verdict_of(record, entries)
+    verdict = Verification.of(record, entries)
     attempt = collector.ended_attempt
     return replace(verdict, runs=runs, reruns=reruns, is_contradicted=is_contradicted, attempt=attempt)
 
@@ -422,18 +410,3 @@ def _reruns_of(record: Record, repetitions: Mapping[int, SeedRun]) -> tuple[Reru
             identical = None
         reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
     return tuple(reruns)
-
-
-def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:
-    """Return the kinds of machines that trained the seeds, each with the number of seeds.
-
-    Two machines are of the same kind if equal seeds must give equal bits on both (``Environment.gives_bits_of``).
-    """
-    counts: dict[Environment, int] = {}
-    for run in runs:
-        kind = next((each for each in counts if each.gives_bits_of(run.environment)), run.environment)
-        counts[kind] = counts.get(kind, 0) + 1
-    return [
-        (f"{kind.device}, {kind.instructions}, {kind.engine}, torch {kind.torch}, Python {kind.python}", count)
-        for kind, count in counts.items()
-    ]

@@ -22,7 +22,7 @@ from harness.exports.compiled import ForeignProgram, compile_runner, find_compil
 from harness.exports.emulated import chip_costs
 from harness.exports.plan_document import page_document
 from harness.exports.tryout_page import render
-from harness.interface.formats import Files, Format, LogitComparison
+from harness.interface.formats import Files, Format
 from harness.interface.weights import TrainedNetwork
 from harness.spaces.integer_plan import integer_plan
 from harness.spaces.network import Architecture, Task, analyse
@@ -104,7 +104,7 @@ class _C(Format):
         export_facts = {**library.network.plan.sizes, "optimise": network.optimise, **chip, "check": check}
         return Files(contents, export_facts, _text(export_facts))
 
-    def compare(self, record: Record, index: int, workspace: Workspace, folder: Path | None) -> LogitComparison:
+    def compare(self, record: Record, index: int, workspace: Workspace, folder: Path | None) -> dict[str, Any]:
         """Compile the integer network of a recorded seed and compare all logits of the test images; the read is logged.
 
         Raises:
@@ -126,15 +126,14 @@ class _C(Format):
         logits = integer_logits(integers, pixels.numpy())
         library = Library(network=integers, dataset=dataset(record.dataset), examples=pixels[:1].numpy())
         run = record.seed(index)
-        return LogitComparison(
-            index=index,
-            images=len(labels),
-            logits=logits.size,
-            differing=_count_differing(library, pixels.numpy(), logits, command),
-            errors=int((logits.argmax(1) != labels.numpy()).sum()),
-            recorded_errors=None if run is None else run.test_errors,
-            compiler=command,
-        )
+        return {
+            "images": len(labels),
+            "logits": logits.size,
+            "differing": _count_differing(library, pixels.numpy(), logits, command),
+            "errors": int((logits.argmax(1) != labels.numpy()).sum()),
+            "recorded_errors": None if run is None else run.test_errors,
+            "compiler": command,
+        }
 
     def tryout_page(self, record: Record, index: int, workspace: Workspace, images: ImageData) -> str:
         """Return the page that runs the integer network of a recorded seed.

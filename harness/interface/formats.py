@@ -39,29 +39,6 @@ class Files:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LogitComparison:
-    """Comparison of exported code and reference for a recorded seed, on the test images.
-
-    Attributes:
-        index: Index of the seed.
-        images: Number of test images.
-        logits: Number of compared logits.
-        differing: Number of logits that differ.
-        errors: Number of images that the reference classifies wrongly.
-        recorded_errors: The same number in the record; None if the seed is not in the record.
-        compiler: Command of the compiler.
-    """
-
-    index: int
-    images: int
-    logits: int
-    differing: int
-    errors: int
-    recorded_errors: int | None
-    compiler: str
-
-
 class Format:
     """An export format.
 
@@ -87,8 +64,12 @@ class Format:
         """Return the files for a path, which is a file or a folder."""
         raise NotImplementedError
 
-    def compare(self, record: Record, index: int, workspace: Workspace, folder: Path | None) -> LogitComparison:
-        """Compare the code of a recorded seed with the reference; ``folder`` has the images, None for the default."""
+    def compare(self, record: Record, index: int, workspace: Workspace, folder: Path | None) -> dict[str, Any]:
+        """Compare the logits of the code of a recorded seed with the reference, on the test images.
+
+        ``folder`` has the images, None for the default. The keys are ``images``, ``logits``, ``differing`` (logits),
+        ``errors`` and ``recorded_errors`` (None if not recorded) and ``compiler``, a command.
+        """
         raise ContentError("this format has no code to compare")
 
     def tryout_page(self, record: Record, index: int, workspace: Workspace, images: ImageData) -> str:

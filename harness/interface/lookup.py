@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.data.datasets import AUTO, dataset_of_option
 from harness.evidence import leaderboard_table
-from harness.evidence.leaderboard_table import LeaderboardRow, Tier
+from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.evidence.record import Record, read_all, report_damage
 from harness.interface.results import Study, Trial
 from harness.searching.start_networks import leaderboard_rows
@@ -32,6 +32,7 @@ from harness.spaces.space_errors import NotationError, SearchSpaceError, nearest
 from harness.studies.config import read_config
 from harness.studies.log import read_state
 from harness.studies.names import studies
+from harness.studies.standing import Standing
 from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import read_each
@@ -221,7 +222,7 @@ def network_argument(
     """
     if isinstance(network, Study):
         answer = network.answer
-        if answer is None or network.tier == "missed":
+        if answer is None or network.tier == Standing.MISSED:
             message = f"the study {network.name} has no answer: {network.outcome}"
             raise UsageError(message, hint="use a trial of study.trials")
         network = answer
@@ -468,7 +469,7 @@ def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recip
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     recipe_rows = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
     paths = leaderboard_table.claim_paths(workspace)
-    claims = [row for path in paths for row in leaderboard_table.read_claims(path) if row.tier is Tier.CLAIMED]
+    claims = [row for path in paths for row in leaderboard_table.read_claims(path) if row.tier is Standing.CLAIMED]
     new_rows = [each for each in recipe_rows if each.hash not in hashes and _matches(name, each)]
     for entry in new_rows:
         recipe = recipes.get(entry.recipe_hash)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from harness.evidence.leaderboard_table import Verdict
+    from harness.evidence.leaderboard_table import Verification
     from harness.evidence.record import Record
     from harness.searching.ending import Ending
     from harness.searching.probes import Curve, ProbeForecast
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     NetworkLike: TypeAlias = "str | Architecture | Trial | Study | nn.Module | type[nn.Module]"
 
 
-class TextResult:
+class _TextResult:
     """Base of the returned objects; notebooks show the text of ``str``."""
 
     __slots__ = ()
@@ -57,7 +57,7 @@ class TextResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation(TextResult):
+class Explanation(_TextResult):
     """A network with an analysis.
 
     Attributes:
@@ -170,7 +170,7 @@ def _parameters_text(op: Op, parameters: int, stored_ties: set[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained(TextResult):
+class Trained(_TextResult):
     """A training of a network on the search split.
 
     Attributes:
@@ -222,7 +222,7 @@ class Trained(TextResult):
 
 
 @dataclass(frozen=True, slots=True)
-class Quote(TextResult):
+class Quote(_TextResult):
     """Forecast of a search, from a few networks trained beforehand.
 
     Attributes:
@@ -306,7 +306,7 @@ def _curve_line(curve: Curve | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported(TextResult):
+class Exported(_TextResult):
     """The files of an exported network.
 
     Attributes:
@@ -346,7 +346,7 @@ class Exported(TextResult):
 
 
 @dataclass(frozen=True, slots=True)
-class VerificationResult(TextResult):
+class VerificationResult(_TextResult):
     """Result of a verification.
 
     Properties and text state tier, mean and bound over all recorded seeds of the leaderboard row. Mean, deviation and
@@ -356,7 +356,7 @@ class VerificationResult(TextResult):
         verdict: Record, leaderboard row and runs of the verification.
     """
 
-    verdict: Verdict
+    verdict: Verification
 
     @property
     def record(self) -> Record:
@@ -385,8 +385,6 @@ class VerificationResult(TextResult):
 
     def document(self) -> dict[str, Any]:
         """Return the content as plain JSON values."""
-        from harness.evidence.bounds import attempt_confidence
-        from harness.evidence.verification_runs import machines_of
         from harness.training.result import finite
 
         verdict = self.verdict
@@ -402,13 +400,13 @@ class VerificationResult(TextResult):
             "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
             "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
             "lower_bound_pct": row.lower_bound_pct if attempt is None else attempt.lower_bound_pct,
-            "confidence": row.confidence if attempt is None else attempt_confidence(attempt),
+            "confidence": row.confidence if attempt is None else attempt.confidence,
             "test_errors": [run.test_errors for run in runs],
             "seeds": [run.seed for run in runs],
             "teacher_seconds": verdict.record.teacher_seconds,
             "statuses": [run.status for run in runs],
             "weights_sha256": [run.weights_sha256 for run in runs],
-            "machines": [{"kind": kind, "seeds": count} for kind, count in machines_of(runs)],
+            "machines": [{"kind": kind, "seeds": count} for kind, count in verdict.machines],
             "repeats": [asdict(rerun) for rerun in verdict.reruns],
             "contradicted": verdict.is_contradicted,
             "attempt": None if attempt is None else asdict(attempt),
@@ -416,9 +414,9 @@ class VerificationResult(TextResult):
         }
 
     def __str__(self) -> str:
-        from harness.evidence.bounds import VERIFIED_SEEDS, attempt_confidence
-        from harness.evidence.leaderboard_table import Tier
+        from harness.evidence.bounds import VERIFIED_SEEDS
         from harness.searching.ending import shortfall_of
+        from harness.studies.standing import Standing
 
         verdict = self.verdict
         row = verdict.row
@@ -435,7 +433,7 @@ class VerificationResult(TextResult):
             f"{verdict.outcome} ({row.tier}), target {row.target_pct:g} %: mean {row.mean_test_accuracy_pct:.3f} % "
             f"over all {counted(row.seeds, 'seed')} of the row"
         ]
-        if row.tier is not Tier.AT_TARGET:  # then ``tier_words`` states the bound
+        if row.tier is not Standing.AT_TARGET:  # then ``tier_words`` states the bound
             parts.append(row.bound_words)
         parts += [row.tier_words, f"{row.parameters:,} parameters (hash {row.hash}), {row.recipe}, {row.dataset}"]
         lines.append("; ".join(filter(None, parts)))
@@ -447,7 +445,7 @@ class VerificationResult(TextResult):
             lines.append(f"next: {as_command(*row.arguments('verify', '--seeds', str(VERIFIED_SEEDS)))}")
         if attempt is not None:
             bound = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
-            confidence = 100 * attempt_confidence(attempt)
+            confidence = 100 * attempt.confidence
             lines.append(f"attempt {attempt.number}: {attempt.outcome}, {confidence:g} % lower bound {bound}")
         return "\n".join(lines)
 
@@ -456,7 +454,7 @@ _NOTEBOOK_ROWS = 10  # largest number of rows of a study's table in a notebook
 
 
 @dataclass(frozen=True, slots=True)
-class Trial(TextResult):
+class Trial(_TextResult):
     """A network of a study with all runs.
 
     Attributes:
@@ -502,7 +500,7 @@ class Trial(TextResult):
         return f"trial {self.number}, {self.parameters:,} parameters: {first_text}{fresh_text}"
 
 
-class Study(TextResult):
+class Study(_TextResult):
     """A study of a workspace, read from the files in the folder; notebooks show a table and a chart.
 
     Attributes:
@@ -566,11 +564,11 @@ class Study(TextResult):
 
     @property
     def tier(self) -> str:
-        """Tier of the answer: of the verification, ``confirmed`` or ``searched`` before a verification.
+        """Standing of the answer: of the verification, ``confirmed`` or ``searched`` before a verification.
 
         ``missed`` if the target is not reached; empty without a verdict.
         """
-        return self._ending.standing.tier
+        return str(self._ending.standing.tier)
 
     @property
     def nearest(self) -> Trial | None:

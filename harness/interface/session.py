@@ -20,7 +20,14 @@ from harness.searching.time_budget import Effort, least_seconds
 from harness.spaces.space import Metric, size_text
 from harness.studies import events
 from harness.studies.candidate import Candidate, NearestMiss, miss_text
-from harness.studies.config import StudyConfig, is_owned, open_study, owned, read_config, study_exists
+from harness.studies.config import (
+    StudyConfig,
+    is_locked_by_a_process,
+    locked_folder,
+    open_study,
+    read_config,
+    study_exists,
+)
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded, SearchForecast
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
@@ -29,7 +36,7 @@ from harness.system.doors import Door
 from harness.system.errors import ContentError, HarnessError
 from harness.system.files import Workspace, check_writable, file_state, held, workspace, write_text
 from harness.system.passwords import without_passwords
-from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
+from harness.system.terminal import DURATION, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import WorkerEvent
 from harness.training.progress import Reporter, seed_line, status_interval_seconds
@@ -39,7 +46,6 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record
     from harness.searching.answer import SearchAnswer
     from harness.searching.plan import SearchPlan
-    from harness.searching.probes import ProbeForecast
     from harness.searching.request import SearchRequest
 
 
@@ -93,17 +99,6 @@ def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterat
             yield plan if request.cluster is None else on_cluster(plan, cluster, request.workers)
 
 
-def probe_forecast(request: SearchRequest) -> ProbeForecast:
-    """Plan a search, train networks for the time of the request, and return the forecast; nothing is written."""
-    from harness.searching.plan import plan_search
-    from harness.searching.probes import probe
-
-    plan = plan_search(request, workspace(), recipe_choice="as in short searches")
-    options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
-    with busy("training a few networks"):
-        return probe(plan, request.time)
-
-
 def run_search_with_progress(
     plan: SearchPlan, request: SearchRequest, *, verbose: bool = False
 ) -> tuple[SearchAnswer | None, Path]:
@@ -136,7 +131,7 @@ def run_search_with_progress(
         check_writable(folder)
     options.say_left_out(plan.left_out)
     data_folders = filter(Path.is_dir, [plan.workspace.data(plan.config.dataset)])
-    with owned(plan.folder, _BEFORE_EVENTS), held(plan.folder, plan.workspace.records, *data_folders):
+    with locked_folder(plan.folder, _BEFORE_EVENTS), held(plan.folder, plan.workspace.records, *data_folders):
         state = _opened_state(plan)
         with (
             SearchReporter(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,
@@ -207,11 +202,10 @@ def _is_first_on_own_data(plan: SearchPlan) -> bool:
 
 def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     from harness.data.training_images import load
-    from harness.evidence.record import kept_indices
     from harness.interface.formats import format_names, format_of
     from harness.pages.study_page import tryout_page_path
 
-    indices = kept_indices(plan.workspace.records, record)
+    indices = record.kept_indices(plan.workspace.records)
     if record.recipe.precision != "int8" or not indices or "c" not in format_names():
         return
     images = load(plan.source.dataset, plan.source.folder)
@@ -457,7 +451,7 @@ def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = t
     log = folder / "log.jsonl"
     reported_state: tuple[int, int] | None = (0, 0)  # of the log in the last report; a study may have no log yet
     with suppress(KeyboardInterrupt):
-        while is_owned(folder):
+        while is_locked_by_a_process(folder):
             before = time.perf_counter()
             state = file_state(log)
             if state != reported_state:

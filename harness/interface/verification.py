@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.data import datasets
 from harness.evidence import ledger
-from harness.evidence.leaderboard_table import collect, refresh
+from harness.evidence.leaderboard_table import read_evidence, refresh
 from harness.interface import options
 from harness.interface.lookup import KnownRow, NetworkArgument, network_argument, only_row, recipe_of
 from harness.interface.results import Study, Trial, VerificationResult
@@ -102,10 +102,9 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
     )
     for folder in (workspace.root, workspace.records, workspace.runs):
         check_writable(folder)
-    collect(workspace)
     if request.certify:
         return replace(plan, indices=tuple(range(request.seeds or ledger.DEFAULT_SEEDS)))
-    return replace(plan, indices=due_indices(plan, workspace, request.seeds or _DEFAULT_SEEDS))
+    return replace(plan, indices=due_indices(plan, read_evidence(workspace), request.seeds or _DEFAULT_SEEDS))
 
 
 def _network_and_row(
@@ -186,7 +185,7 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
 
     Raises the errors of ``verify``, and ContentError if the allowed chance of a false certificate is already spent.
     """
-    from harness.evidence.certificate import certificate_of
+    from harness.evidence.certificate import Certificate
     from harness.evidence.verification_runs import declare_certificate
 
     workspace = files.workspace()
@@ -198,4 +197,4 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     plan = plan_verification(request, workspace)
     declaration = declare_certificate(plan, workspace, seeds)
     plan = replace(plan, certify=False, repeat=False, indices=declaration.indices)
-    return certificate_of(run_verification(plan, workspace, None).record, declaration)
+    return Certificate.of(run_verification(plan, workspace, None).record, declaration)

@@ -137,7 +137,7 @@ def network_seed(
         default=None,
     )
     if record is not None and not retrain:
-        kept_seeds = record_files.kept_indices(workspace.records, record)
+        kept_seeds = record.kept_indices(workspace.records)
         if seed not in kept_seeds:
             seeds_text = ", ".join(map(str, kept_seeds)) or "none"
             message = f"the weights of seed {seed} are not kept (kept seeds: {seeds_text})"

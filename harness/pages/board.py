@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import altair as alt
 
 from harness.data.datasets import DATASETS, task_or_mnist
-from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Survey, Tier
-from harness.evidence.record import Record, kept_indices
+from harness.evidence.leaderboard_table import LeaderboardRow, Survey
+from harness.evidence.record import Record
 from harness.pages import charts
 from harness.pages.charts import Colour, Row
 from harness.pages.render import page
 from harness.spaces.catalog import network_names
 from harness.spaces.network import Analysis, analyse
 from harness.studies.candidate import allowed_errors
+from harness.studies.standing import Standing
 from harness.system import files
 from harness.system.errors import as_command
 from harness.system.files import Workspace
@@ -77,7 +78,7 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
             record = by_key.get(row.key)
             commands = list(_commands(row, record, workspace))
             entries.append(_entry(row, names[row.hash], record, commands))
-        proven_entries = [item for item in entries if item.row.tier in PROVEN]
+        proven_entries = [item for item in entries if item.row.tier.is_proven]
         smallest = min(proven_entries, key=lambda item: item.row.parameters, default=None)
         groups.append(_RowGroup(dataset, target_pct, entries, smallest))
     name = groups[0].dataset if groups else ""
@@ -92,7 +93,7 @@ def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list
     return _BoardEntry(
         row=row,
         name=name,
-        accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
+        accuracy_pct=row.validation_accuracy_pct if row.tier is Standing.SEARCHED else row.mean_test_accuracy_pct,
         analysis=analyse(row.architecture, task_or_mnist(row.dataset)),
         errors=[run.test_errors for run in seeds],
         allowed_errors=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,
@@ -108,7 +109,7 @@ def _commands(row: LeaderboardRow, record: Record | None, workspace: Workspace) 
         yield explain
         return
     # By default ``evaluate`` and ``export`` take seed 0, whose weights must be stored.
-    if 0 in kept_indices(workspace.records, record):
+    if 0 in record.kept_indices(workspace.records):
         effect = "loads the weights and counts the errors on the test set (takes seconds)"
         yield as_command(*row.arguments("evaluate")), effect
         if record.recipe.precision == "int8":

@@ -42,9 +42,7 @@ def accounting(info: StudyFacts) -> dict[str, Any]:
     runs_at_threshold = [run for run in runs_without_pruning if _reached(run, info.config.threshold_pct)]
     proposal_count = info.study.proposal_count
     rejected_count = info.study.rejected.total()
-    confirmations = [
-        each for each in info.networks if each.state in (*candidate.VERIFIED_STATES, NetworkState.CONFIRMED)
-    ]
+    confirmations = [each for each in info.networks if each.state.is_verified or each.state is NetworkState.CONFIRMED]
     counts = {"proposed": proposal_count, "rejected": rejected_count, "repeated": info.study.repeat_count}
     counts |= {"to_train": len(info.study.proposals), "trained": info.study.trained_count}
     steps = [
@@ -184,7 +182,7 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     The networks are None if there are none.
     """
     networks = info.networks
-    smallest = min((item.cost for item in networks if item.state in candidate.CONFIRMED_STATES), default=None)
+    smallest = min((item.cost for item in networks if item.state.is_confirmed), default=None)
     states = (NetworkState.TRAINED, NetworkState.REFUTED)
     unconfirmed = [item for item in networks if item.state in states and item.errors is not None]
     cheaper = [item for item in unconfirmed if smallest is None or item.cost < smallest]

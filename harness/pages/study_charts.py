@@ -9,14 +9,14 @@ from typing import Any
 
 import altair as alt
 
-from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, pareto_front
+from harness.evidence.leaderboard_table import LeaderboardRow, pareto_front
 from harness.pages import charts, history
 from harness.pages.charts import Colour, Row
 from harness.pages.study_facts import DIGITS, PageNetwork, StudyFacts, front_of
 from harness.spaces.catalog import network_name
 from harness.spaces.integer_plan import WIDE_BITS
 from harness.spaces.space import OBJECTIVES, Metric
-from harness.studies.candidate import CONFIRMED_STATES, NetworkState
+from harness.studies.candidate import NetworkState
 from harness.studies.config import StudyConfig
 from harness.system import statistics
 
@@ -162,7 +162,7 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
 
     def cost(row: LeaderboardRow) -> int:
         # A row without a record is of a search or a claim.
-        return cost_of(row, metric, bits_by_key.get(row.key, WIDE_BITS))
+        return row.cost(metric, bits_by_key.get(row.key, WIDE_BITS))
 
     hashes_of_study = {network.hash for network in info.networks}
     goal = (info.config.dataset, info.config.target_pct)
@@ -211,7 +211,7 @@ def _fate(network: PageNetwork) -> str | None:
     """Return a key of ``_FATES``, or None; a network that missed the target on the test images is ``trained``."""
     if network.row is not None:
         return "tested" if network.row.reached else "trained"
-    if network.state in CONFIRMED_STATES:
+    if network.state.is_confirmed:
         return "confirmed"
     return "trained" if network.is_complete else None
 

@@ -15,15 +15,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.evidence import leaderboard_table
-from harness.evidence.leaderboard_table import LeaderboardRow, Survey, pareto_front, survey, validation_runs, verdict_of
-from harness.evidence.record import Record, path_of
+from harness.evidence.leaderboard_table import (
+    LeaderboardRow,
+    Survey,
+    Verification,
+    pareto_front,
+    survey,
+    validation_runs,
+)
+from harness.evidence.record import Record
 from harness.pages.render import DASH, count
 from harness.searching.ending import ending, key_of
 from harness.searching.surrogate.prior import alike, read_prior
 from harness.spaces.catalog import network_name
 from harness.spaces.network import Architecture
-from harness.studies.candidate import MAX_SEEDS, VERIFIED_STATES, NetworkState, costs_of, why_refuted
-from harness.studies.config import StudyConfig, is_owned, read_config
+from harness.studies.candidate import MAX_SEEDS, NetworkState, costs_of, why_refuted
+from harness.studies.config import StudyConfig, is_locked_by_a_process, read_config
 from harness.studies.events import Proposal, RungReached, SessionBegan
 from harness.studies.log import read_state
 from harness.studies.study_state import StateDecision, StudyState
@@ -87,7 +94,8 @@ class PageNetwork:
     @property
     def is_complete(self) -> bool:
         """Whether the values come from a complete training."""
-        return self.state in (*VERIFIED_STATES, NetworkState.CONFIRMED, NetworkState.REFUTED, NetworkState.TRAINED)
+        decided = (NetworkState.CONFIRMED, NetworkState.REFUTED, NetworkState.TRAINED)
+        return self.state.is_verified or self.state in decided
 
     @property
     def accuracy_pct(self) -> float | None:
@@ -329,7 +337,7 @@ class StudyFacts:
         self.proof = next((item for item in self.measured if item.record.key == key), None)
         self.record = self.proof.record if self.proof else None
         self.row = self.proof.row if self.proof else None
-        verdict = None if self.record is None else verdict_of(self.record, self.evidence.entries)
+        verdict = None if self.record is None else Verification.of(self.record, self.evidence.entries)
         self.ending = ending(study, verdict, is_at_work=self.is_at_work)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
@@ -361,7 +369,7 @@ def read_study(
     past = read_prior(folder)
     past_count = None if past is None else len(alike(past, config.recipe))
     origins = read_config(folder).origins
-    is_at_work = is_owned(folder)
+    is_at_work = is_locked_by_a_process(folder)
     return StudyFacts(
         study,
         evidence,
@@ -376,7 +384,7 @@ def read_study(
 def _inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, ...]:
     """Return the inspections of the recorded weights; inspections of a rerun with different weights are skipped."""
     weights = {run.index: run.weights_sha256 for run in record.seeds}
-    inspections = read_inspections(workspace.runs, path_of(workspace.records, record).stem)
+    inspections = read_inspections(workspace.runs, record.stem)
     return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
-from harness.evidence.bounds import VERIFIED_SEEDS, error_ratio_of
-from harness.evidence.record import Record, SeedRun, weights_path
+from harness.evidence.bounds import VERIFIED_SEEDS, ErrorRatio
+from harness.evidence.record import Record, SeedRun
 from harness.pages import charts, history, render, study_charts
 from harness.pages.study_facts import MAX_NAMED, StudyFacts, made_by, read_study, recipe_rows, settings
 from harness.searching.ending import verify_arguments
@@ -105,7 +105,7 @@ def _margin(info: StudyFacts) -> str:
     threshold.
     """
     config = info.config
-    ratio = error_ratio_of(dataset(config.dataset), config.target_pct)
+    ratio = ErrorRatio.of(dataset(config.dataset), config.target_pct)
     if round(ratio.threshold_pct(config.target_pct), 6) != config.threshold_pct:
         return ""
     return "margin for chance" if ratio.relative_error is None else "measured"
@@ -132,7 +132,7 @@ def _weights(info: StudyFacts) -> str:
     if info.record is None:
         return ""
     folder = info.study.folder
-    paths = (weights_path(folder.parent / "records", info.record, run.index) for run in info.record.seeds)
+    paths = (info.record.weights_path(folder.parent / "records", run.index) for run in info.record.seeds)
     return next((os.path.relpath(path, folder) for path in paths if path.exists()), "")
 
 

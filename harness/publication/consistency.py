@@ -18,7 +18,7 @@ from harness.evidence import bounds, leaderboard_table, ledger
 from harness.evidence import record as record_files
 from harness.evidence.history import History, declaring_commit, history_of, line_of
 from harness.evidence.leaderboard_table import LeaderboardRow, Survey
-from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
+from harness.evidence.ledger import Attempt, AttemptResult, Declaration
 from harness.evidence.record import Record, RowKey, SeedRun
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError, UsageError
@@ -35,7 +35,6 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     Shipped evidence and the evidence of the workspace are checked.
 
     Args:
-        workspace: Workspace to check.
         anchor: Published commit. Must be part of the history, and the lines of this commit in the records must still
             exist. None to check no commit.
     """
@@ -53,7 +52,7 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
             messages += _hash_faults(workspace, standings)
             for record in standings.records:
                 messages += _module_faults(record)
-                for index in record_files.kept_indices(workspace.records, record):
+                for index in record.kept_indices(workspace.records):
                     try:
                         record_files.read_recorded(workspace.records, record, index)
                     except ContentError as error:
@@ -70,7 +69,7 @@ def _hash_faults(workspace: Workspace, standings: Survey) -> Iterator[str]:
         for item in standings.entries.declarations
     }
     for record in standings.records:
-        path = str(record_files.path_of(workspace.records, record))
+        path = str(record.path(workspace.records))
         stated_hashes |= {(path, record.dataset, run.environment.data_hash) for run in record.seeds}
     for source, name, stated_hash in sorted(stated_hashes):
         # The hash of a removed data set is unknown.
@@ -174,7 +173,7 @@ def _ledger_faults(path: Path, standings: Survey, shipped: History, history: His
     for item in standings.entries.registrations:
         stated_bound = item.lower_bound_pct
         bound = bounds.over_seeds(item.errors, item.images)
-        if stated_bound is not None and (bound is None or abs(stated_bound - bound) > bounds.TOLERANCE):
+        if stated_bound is not None and (bound is None or abs(stated_bound - bound) > ledger.TOLERANCE):
             name = f"{path}: evaluation of {item.hash} on {item.on}"
             yield f"{name}: lower_bound_pct: {stated_bound} stated, {bound} computed"
 
@@ -188,16 +187,16 @@ def _attempt_faults(
     for attempt in entries.attempts:
         name = f"{path}: attempt {attempt.number}"
         record = record_of.get(attempt.key)
-        if record is None and attempt.outcome is not AttemptOutcome.OPEN:
+        if record is None and attempt.outcome is not AttemptResult.OPEN:
             yield f"{name}: outcome: {attempt.outcome} stated, {attempt.hash} has no record"
-        if record and attempt.outcome is AttemptOutcome.OPEN:
-            outcome, bound = bounds.ending(attempt, record)
+        if record and attempt.outcome is AttemptResult.OPEN:
+            outcome, bound = attempt.result(record)
             if bound is not None:
                 yield f"{name}: outcome: open stated, {outcome} computed"
         if attempt.rules < 2:
             continue
         beacons = {run.beacon for run in _seeds_of(attempt, record_of)}
-        is_shipped = any(ledger.is_declaration(line, attempt) for line in shipped_lines)
+        is_shipped = any(map(attempt.is_declared_in, shipped_lines))
         ledger_path, history = (shipped_path, shipped_history) if is_shipped else (path, own_history)
         beacon = declaring_commit(attempt, [history])
         # Outside a repository and in a shallow clone the declaring commit is unknown.
@@ -220,7 +219,7 @@ def _spending_faults(path: Path, entries: ledger.Ledger) -> Iterator[str]:
             yield f"{path}: {entry.hash} on {entry.dataset}: alpha: {entry.alpha:g} stated, {allowed_alpha:g} computed"
         earlier.append(entry)
         total = sum(item.alpha for item in earlier if item.shares_images(entry.dataset, entry.test_sketch))
-        if total > ledger.ALPHA + bounds.TOLERANCE:
+        if total > ledger.ALPHA + ledger.TOLERANCE:
             yield f"{path}: {entry.dataset}: alpha: {total:g} spent, {ledger.ALPHA:g} allowed"
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from harness.evidence import leaderboard_table, ledger
 from harness.evidence import record as record_files
-from harness.evidence.leaderboard_table import Tier
 from harness.evidence.record import Record
+from harness.studies.standing import Standing
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
@@ -31,7 +31,7 @@ def publish(workspace: Workspace, network: str) -> None:
         leaderboard = leaderboard_table.collect(workspace)
         hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}
         for record in record_files.read_all(workspace.records):
-            if record.hash in hashes and record_files.path_of(workspace.records, record).exists():
+            if record.hash in hashes and record.path(workspace.records).exists():
                 _publish_record(workspace, record, folder)
         for path in (workspace.ledger, workspace.test_log):
             target = folder / path.name
@@ -42,13 +42,13 @@ def publish(workspace: Workspace, network: str) -> None:
                 if is_published and line not in shipped_lines:
                     files.append_line(target, line)
         rows = {row.key: row for row in leaderboard_table.collect(Workspace(files.SHIPPED))}
-        rows |= {row.key: row for row in leaderboard if row.hash == network and row.tier is Tier.SEARCHED}
+        rows |= {row.key: row for row in leaderboard if row.hash == network and row.tier is Standing.SEARCHED}
         files.write_text(table, leaderboard_table.to_csv(leaderboard_table.ranked(list(rows.values()))))
 
 
 def _publish_record(workspace: Workspace, record: Record, folder: Path) -> None:
     for run in record.seeds:
-        weights = record_files.weights_path(workspace.records, record, run.index)
-        if weights == record_files.kept_weights(workspace.records, record, run.index):
-            files.write_bytes(record_files.weights_path(folder, record, run.index), weights.read_bytes())
+        weights = record.weights_path(workspace.records, run.index)
+        if weights == record.kept_weights(workspace.records, run.index):
+            files.write_bytes(record.weights_path(folder, run.index), weights.read_bytes())
     record_files.write(folder, record)

@@ -397,10 +397,6 @@ def _expected_improvements(costs: Iterable[int], bound: int, rivals: Sequence[tu
 
         F(c) = sum_{i: c_i > c} p_i * log(c_i / c) * prod_{j < i} (1 - p_j)
                + max(0, log(bound / c)) * prod_j (1 - p_j)
-
-    Args:
-        bound: Exclusive upper bound of the costs (``Acquisition.cost_bound``).
-        rivals: Cost c_i and probability of confirmation p_i of each rival (``Acquisition.open_candidates``).
     """
     cheaper = sorted((cost, chance) for cost, chance in rivals if cost < bound)
     # Item i: probability that no rival before i is confirmed.

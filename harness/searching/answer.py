@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import dataset
-from harness.evidence.leaderboard_table import Verdict
+from harness.evidence.leaderboard_table import Verification
 from harness.searching.baselines import best_linear, linear_document, linear_lines
 from harness.searching.ending import Ending, ending
 from harness.spaces.space import Metric, size_text
 from harness.studies.candidate import NearestMiss
 from harness.studies.events import Advised, Postponed, SearchForecast
+from harness.studies.standing import Standing
 from harness.studies.study_state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import as_command
@@ -27,13 +28,13 @@ class SearchAnswer:
     """Answer of a search.
 
     Attributes:
-        verdict: Verdict of the last verification; None if no network was verified.
+        verdict: The last verification; None if no network was verified.
         obstacle: Candidate that a longer search could verify or confirm (``ending.advise``).
     """
 
     state: StudyState
     workspace: Workspace
-    verdict: Verdict | None
+    verdict: Verification | None
     obstacle: NearestMiss | Postponed | None
 
     def document(self, report: Path) -> dict[str, Any]:
@@ -80,8 +81,8 @@ class SearchAnswer:
         return ending(self.state, self._own_verdict)
 
     @property
-    def _own_verdict(self) -> Verdict | None:
-        """Verdict of the last verification, unless the study has a different, unverified network."""
+    def _own_verdict(self) -> Verification | None:
+        """Last verification, unless the study has a different, unverified network."""
         result = self.state.result
         if self.verdict is None or (result is not None and result.hash != self.verdict.row.hash):
             return None
@@ -165,7 +166,7 @@ class SearchAnswer:
                 "parameters": candidate.proposal.parameters,
                 "network": str(candidate.proposal.architecture),
                 **dict(zip(self.state.config.minimised, candidate.costs, strict=True)),
-                "tier": (verdict and verdict.tier) or "confirmed",
+                "tier": Standing.CONFIRMED if verdict is None else verdict.tier,
                 "mean_test_accuracy_pct": None if verdict is None else verdict.mean_test_accuracy_pct,
             }
             documents.append(document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.evidence.leaderboard_table import Verdict, refresh
+from harness.evidence.leaderboard_table import Verification, read_evidence, refresh
 from harness.evidence.record import SearchSummary
 from harness.evidence.verification_runs import VerifyPlan, due_indices, recorded_verdict, run_seeds
 from harness.searching.loop import choose
@@ -23,7 +23,7 @@ def conclude(
     search: Search,
     on_event: Callable[[WorkerEvent], None] = lambda event: None,
     say: Callable[[str], None] = lambda line: None,
-) -> Verdict | None:
+) -> Verification | None:
     """Verify the winner of a study and rewrite the leaderboard.
 
     If the verification misses the target, verify a second candidate, chosen by ``loop.choose``, if its verification
@@ -60,10 +60,14 @@ def _verified(
     winner: WinnerChosen,
     on_event: Callable[[WorkerEvent], None],
     say: Callable[[str], None],
-) -> Verdict | None:
+) -> Verification | None:
     """Verify a candidate and log the verdict; if the time left is too short, log ``Postponed`` and return None."""
+    evidence = read_evidence(plan.workspace)
     verification = _verification(plan, search, winner)
-    recorded_result = recorded_verdict(verification, plan.workspace)
+    # A search with more workers or the command ``verify`` may have declared further seeds.
+    indices = due_indices(verification, evidence, verify_seeds(plan.effort.workers))
+    verification = replace(verification, indices=indices)
+    recorded_result = recorded_verdict(verification, evidence)
     # If the user has deleted the record, which then has no runs, run the seeds again in spite of the logged verdict.
     if winner.trial in search.state.verdicts and recorded_result.runs:
         return recorded_result
@@ -93,12 +97,12 @@ def _verified(
 
 
 def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> VerifyPlan:
-    """Return the verification plan of a candidate, with all seeds declared for the row."""
+    """Return the verification plan of a candidate, without seeds."""
     config = plan.config
     effort = plan.effort
     proposal = search.state.candidates[winner.trial].proposal
     recipe, recipe_name = config.recipe_of(proposal.epochs)
-    verification = VerifyPlan(
+    return VerifyPlan(
         architecture=proposal.architecture,
         # Keep ``assumed_fields`` and ``test_each_epoch`` of ``NamedRecipe``; the configuration of the study lacks both.
         named_recipe=replace(plan.training.named_recipe, recipe=recipe, name=recipe_name),
@@ -125,6 +129,3 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Ver
             attempt=1 + len(search.state.verdicts.keys() - {winner.trial}),
         ),
     )
-    # A search with more workers or the command ``verify`` may have declared further seeds.
-    indices = due_indices(verification, plan.workspace, verify_seeds(effort.workers))
-    return replace(verification, indices=indices)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from harness.data.datasets import dataset
 from harness.evidence import ledger
-from harness.evidence.bounds import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, error_ratio_of
-from harness.evidence.leaderboard_table import Tier, Verdict, cost_of, read_verdicts
+from harness.evidence.bounds import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, ErrorRatio
+from harness.evidence.leaderboard_table import Verification, read_verdicts
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.record import RowKey
 from harness.searching.baselines import trials_beside_baselines
@@ -35,7 +35,8 @@ from harness.studies.candidate import (
 )
 from harness.studies.config import StudyConfig
 from harness.studies.events import Advised, EndReason, Postponed, SessionBegan, SessionEnded, Verified, WinnerChosen
-from harness.studies.study_state import Outcome, Standing, StudyState
+from harness.studies.standing import Outcome, Standing
+from harness.studies.study_state import StudyState, StudyVerdict
 from harness.system import statistics
 from harness.system.errors import as_command
 from harness.system.files import Workspace
@@ -77,7 +78,7 @@ class Ending:
         export: Command that writes the network as code; empty without a record.
     """
 
-    standing: Standing
+    standing: StudyVerdict
     answer: str
     shortfall: str
     caveat: str
@@ -94,7 +95,7 @@ class Ending:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on further networks that missed the target; none if the network of the study missed it, too."""
-        return () if self.standing.tier == "missed" else tuple(sentence for _, sentence in self.missed)
+        return () if self.standing.tier is Standing.MISSED else tuple(sentence for _, sentence in self.missed)
 
     @property
     def verdict(self) -> str:
@@ -126,7 +127,7 @@ def read_endings(states: Sequence[StudyState], workspace: Workspace) -> list[End
     return [ending(state, key and verdicts.get(key)) for state, key in zip(states, keys, strict=True)]
 
 
-def ending(state: StudyState, verdict: Verdict | None = None, *, is_at_work: bool = False) -> Ending:
+def ending(state: StudyState, verdict: Verification | None = None, *, is_at_work: bool = False) -> Ending:
     """Return the end of a search.
 
     Args:
@@ -155,7 +156,7 @@ def _accuracy_text(mean_pct: float | None, seeds: int | None) -> str:
     return "no test accuracy" if mean_pct is None else f"mean test accuracy {mean_pct:.3f} %{over}"
 
 
-def _answer_text(state: StudyState, standing: Standing, verdict: Verdict | None) -> str:
+def _answer_text(state: StudyState, standing: StudyVerdict, verdict: Verification | None) -> str:
     network = standing.network
     config = state.config
     if network is None:
@@ -178,7 +179,7 @@ def _answer_text(state: StudyState, standing: Standing, verdict: Verdict | None)
     if network.validation_seeds:
         seeds = counted(network.validation_seeds, "fresh seed")
         text += f", {network.validation_accuracy_pct:.2f} % on validation images over {seeds}"
-    lacking = "not verified" if standing.tier == "confirmed" else "neither confirmed nor verified"
+    lacking = "not verified" if standing.tier is Standing.CONFIRMED else "neither confirmed nor verified"
     return f"{text}; {lacking}, hash {network.hash}"
 
 
@@ -197,7 +198,7 @@ def _unconfirmed_text(state: StudyState) -> str:
     return text if state.verdicts else f"{text}; the test set was not read"
 
 
-def shortfall_of(verdict: Verdict) -> str:
+def shortfall_of(verdict: Verification) -> str:
     """Return a sentence on the test errors of a network without a proof, and on the seeds that a verdict requires."""
     row = verdict.row
     if row.test_errors_mean is None:
@@ -207,7 +208,7 @@ def shortfall_of(verdict: Verdict) -> str:
     if verdict.lacks_declaration:
         return f"{text}; the ledger lacks the declaration of seeds of the row and must be restored, as from a backup"
     if verdict.lacks_seeds:
-        return f"{text}; declared seeds have not been run, so the tier of the row is {Tier.MEASURED}"
+        return f"{text}; declared seeds have not been run, so the tier of the row is {Standing.MEASURED}"
     excess = row.test_errors_mean - allowed_errors
     if not statistics.reaches(row.mean_test_accuracy_pct or 0.0, row.target_pct):
         text = f"{text}, {excess:,.1f} more than the {allowed_errors:,.1f} allowed"
@@ -218,7 +219,7 @@ def shortfall_of(verdict: Verdict) -> str:
     return text
 
 
-def _missed(state: StudyState, standing: Standing) -> Iterator[tuple[Verified, str]]:
+def _missed(state: StudyState, standing: StudyVerdict) -> Iterator[tuple[Verified, str]]:
     network_trial = None if standing.network is None else standing.network.trial
     for trial, verdict in state.verdicts.items():
         candidate = state.candidates.get(trial)
@@ -257,7 +258,9 @@ def _why_ended(state: StudyState, event: SessionEnded, elapsed: float) -> str:
 # Advice ----------------------------------------------------------------------------------------------------------
 
 
-def _next_advice(state: StudyState, standing: Standing, verdict: Verdict | None, *, is_at_work: bool) -> Advised | None:
+def _next_advice(
+    state: StudyState, standing: StudyVerdict, verdict: Verification | None, *, is_at_work: bool
+) -> Advised | None:
     """Return the logged advice or, if the log has none that holds, the command that continues the study."""
     sessions = state.of_kind(SessionBegan)
     # Arguments of the last session; the first word of the command line is the path of the program.
@@ -275,7 +278,7 @@ def _next_advice(state: StudyState, standing: Standing, verdict: Verdict | None,
     return Advised(arguments=again, advice="continues the interrupted search")
 
 
-def _logged_advice(state: StudyState, verdict: Verdict | None) -> Advised | None:
+def _logged_advice(state: StudyState, verdict: Verification | None) -> Advised | None:
     """Return the advice at the end of the search, unless a later session or record has superseded the advice."""
     entries = state.of_kind(Advised)
     if not entries or entries[-1].elapsed < state.of_kind(SessionEnded)[-1].elapsed:
@@ -285,7 +288,7 @@ def _logged_advice(state: StudyState, verdict: Verdict | None) -> Advised | None
     return entries[-1].event
 
 
-def _obstacle_of(search: Search, verdict: Verdict | None) -> NearestMiss | Postponed | None:
+def _obstacle_of(search: Search, verdict: Verification | None) -> NearestMiss | Postponed | None:
     """Return the candidate that a longer search could verify or confirm; None without such a candidate.
 
     Returns:
@@ -301,7 +304,7 @@ def _obstacle_of(search: Search, verdict: Verdict | None) -> NearestMiss | Postp
             return replace(last, seconds=state.seconds + last.seconds)
         return nearest_miss(state.candidates.values()) if verdict is None else None
     contenders = state.contenders.values()
-    cost = cost_of(verdict.row, config.minimised[0], config.recipe.weight_bits)
+    cost = verdict.row.cost(config.minimised[0], config.recipe.weight_bits)
     better = [each for each in contenders if each.costs[0] < cost]
     if config.is_front:
         better = confirmed_front(contenders)
@@ -315,7 +318,7 @@ def _obstacle_of(search: Search, verdict: Verdict | None) -> NearestMiss | Postp
     return nearest_miss(each for each in better if each.passed_first)
 
 
-def advise(search: Search, verdict: Verdict | None, workspace: Workspace) -> NearestMiss | Postponed | None:
+def advise(search: Search, verdict: Verification | None, workspace: Workspace) -> NearestMiss | Postponed | None:
     """Log the advice at the end of a search that was not interrupted, and return the obstacle (``_obstacle_of``)."""
     obstacle = _obstacle_of(search, verdict)
     advice = _advice_at_end(search.state, verdict, obstacle, workspace)
@@ -326,7 +329,7 @@ def advise(search: Search, verdict: Verdict | None, workspace: Workspace) -> Nea
 
 
 def _advice_at_end(
-    state: StudyState, verdict: Verdict | None, obstacle: NearestMiss | Postponed | None, workspace: Workspace
+    state: StudyState, verdict: Verification | None, obstacle: NearestMiss | Postponed | None, workspace: Workspace
 ) -> Advised | None:
     """Return the advice at the end of the last session; None if the target was met and there is no obstacle.
 
@@ -346,14 +349,14 @@ def _advice_at_end(
     return _more_effort(state, _nearest_sentences(state, obstacle), effect, workspace)
 
 
-def _verification(state: StudyState, standing: Standing, verdict: Verdict | None) -> Advised | None:
+def _verification(state: StudyState, standing: StudyVerdict, verdict: Verification | None) -> Advised | None:
     """Return the command for the verification or certification that the network of a study lacks; else None.
 
     No further seed replaces a declaration that the ledger lacks, so then the command names the seeds.
     """
     network = standing.network
     if verdict is None:
-        if network is None or standing.tier == "missed":
+        if network is None or standing.tier is Standing.MISSED:
             return None
         arguments = verify_arguments(state.config, network.hash, state.proposals[network.trial].epochs)
         effect = "trains the network on fresh seeds and reads the test set"
@@ -366,7 +369,7 @@ def _verification(state: StudyState, standing: Standing, verdict: Verdict | None
         option = ("--certify",) if verdict.has_open_attempt else ("--seeds", "10")
         arguments = row.arguments("verify", *option)
         effect = "runs the seeds that a verdict requires"
-    elif row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
+    elif row.reached and row.tier is not Standing.CERTIFIED and row.dataset == "mnist":
         arguments = row.arguments("verify", "--certify", "--declare-only")
         trains = "after a commit of the ledger, the same command without --declare-only trains these seeds"
         return Advised(arguments=arguments, advice=f"declares {DEFAULT_SEEDS} further seeds; {trains}")
@@ -375,7 +378,7 @@ def _verification(state: StudyState, standing: Standing, verdict: Verdict | None
     return Advised(why="verification", sentences=(shortfall_of(verdict),), arguments=arguments, advice=effect)
 
 
-def _next_seed(state: StudyState, verdict: Verdict, workspace: Workspace) -> Advised:
+def _next_seed(state: StudyState, verdict: Verification, workspace: Workspace) -> Advised:
     sentence = "the verification contradicts the record" if verdict.is_contradicted else shortfall_of(verdict)
     confidence = ledger.confidence_of_next_look(workspace.ledger, verdict.record.key)
     account = (
@@ -421,7 +424,7 @@ def _without_answer(state: StudyState, nearest: NearestMiss | None, workspace: W
         return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
     # The nearest miss, with errors higher by a standard deviation of the seeds, should reach the new target.
     error_share = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
-    ratio = error_ratio_of(dataset(config.dataset), config.target_pct).errors_ratio
+    ratio = ErrorRatio.of(dataset(config.dataset), config.target_pct).errors_ratio
     # Rounded down to hundredths of a per cent.
     target = max(1, math.floor(100 * (100 - 100 * ratio * error_share)) / 100)
     target = min(target, config.target_pct - 0.01)  # an equal target would resume the same study

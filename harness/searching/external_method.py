@@ -90,7 +90,6 @@ class Rung:
     """Intermediate result of the first run of a network at a rung.
 
     Attributes:
-        network: Text of the network.
         epoch: Number of epochs trained.
         validation_accuracy_pct: Validation accuracy after this epoch in %.
     """
@@ -132,7 +131,6 @@ class Asker:
     """Proposer that calls a user-defined method; the counterpart of ``proposer.Proposer``.
 
     Attributes:
-        name: Name of the method, for error messages and as the origin of proposals.
         stop: Function that returns True to prune a training at a rung; None if the method does not prune.
         lengths: Numbers of epochs to choose from; empty if all trainings have the epochs of the problem.
         rejected: Answers that were infeasible at the time, by hash; the method sees these with its proposals.

@@ -105,7 +105,6 @@ class InquiryAnswer:
         proposal: Network to train; None if no network was found.
         rejected_proposals: Events of the proposals that were rejected or repeated before ``proposal``.
         why_no_proposal: Reason for having no proposal, a clause for users; empty with a proposal.
-        lacks_time: Whether more time might yield a proposal; False with a proposal.
         rejected_draws: Number of draws and mutations that were rejected before ``proposal``, by reason.
     """
 
@@ -139,10 +138,7 @@ class Finder:
 
     Attributes:
         rivals: Candidates that may be the answer: all except those whose verification missed the target.
-        trials_by_hash: Trial of each network proposed earlier.
-        proposed_pairs: Pairs of hash and epochs proposed earlier.
         rejected_proposals: Events of rejected or repeated proposals of the baselines, the ladder or a sampler.
-        rejected_draws: Number of rejected draws and mutations, by reason.
         nearest_draw: Feasibility of the rejected draw or mutation that is closest to the limits.
         option_count: Number of ranked networks with a new number of epochs that fits the time left.
         best_options: Best networks by the acquisition value, of the latest optimization.

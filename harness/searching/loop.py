@@ -47,9 +47,6 @@ def run_search(search: Search, command: list[str]) -> None:
 
     The winner, if any, is the last ``WinnerChosen`` event. The caller verifies the winner (``conclude.conclude``). A
     search that is already ``Search.finished`` is not continued.
-
-    Args:
-        command: Command line of this session, for the log.
     """
     if search.finished:
         search.tick()
@@ -85,7 +82,7 @@ def open_search(
     planning_seconds: float = 0.0,
     logs_forecast: bool = False,
 ) -> Search:
-    """Return a search on a new or continued study; the caller must hold the lock of its folder (``config.owned``).
+    """Return a search on a new or continued study; the caller holds the lock of its folder (``locked_folder``).
 
     If an earlier session was killed between the end of a run and the resulting confirmation, the confirmation is logged
     now.
@@ -256,9 +253,6 @@ def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None
     With an incumbent, at most half of the workers run confirmations, unless the candidate is likely to be confirmed,
     the time left would not suffice with half of the workers, or no proposals are left. Without an incumbent, a
     candidate is confirmed even if the time left does not suffice for its verification.
-
-    Args:
-        has_all_proposals: True if no further proposals will be made.
     """
     half = max(1, search.workers // 2)
     confirmation_jobs = [job for job in search.at_work if job.purpose is Purpose.CONFIRM]

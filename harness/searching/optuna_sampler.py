@@ -200,7 +200,6 @@ class SamplerStudy:
     """In-memory Optuna study of a search that minimises the cost.
 
     Attributes:
-        sampler: Name of the sampler (``check_sampler``).
         seeds: Seeds of the search (``samplers.seeds_of``); ``ask`` and ``start_fixed_trial`` use a seed each.
         study: Optuna study of the networks with decisions; parameters are option indices by decision name.
     """
@@ -221,7 +220,6 @@ class SamplerStudy:
 
         Args:
             space: Search space. Only some samplers take the conditions into account.
-            hashes: Hashes of networks that these samplers avoid.
 
         Returns:
             The running Optuna trial and the proposed draw.

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.data.datasets import AUTO, Dataset, dataset_of_option
+from harness.data.groups import GROUP_CONFIDENCE
 from harness.data.training_images import image_digests, load
-from harness.evidence.bounds import error_ratio_of
+from harness.evidence.bounds import ErrorRatio
 from harness.searching.augmentation import CHOICES, SHORT_CHOICE, choose, recipe_for
 from harness.searching.limited_space import LimitedSpace, limited_space, upper_bounds
 from harness.searching.request import SearchRequest
@@ -26,7 +27,6 @@ from harness.spaces.integer_plan import without_integer_form
 from harness.spaces.space import Metric, SearchSpace
 from harness.studies.candidate import CONFIDENCE, MAX_SEEDS, SURROGATE, confirm_seeds_of, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config, study_exists
-from harness.studies.group_spread import GROUP_CONFIDENCE
 from harness.system import clock, statistics
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
@@ -60,7 +60,6 @@ class TrainingChoice:
     Attributes:
         named_recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
         recipe_choices: Names of the recipes to choose from by trainings; empty if the recipe is known.
-        lengths: Allowed training lengths, in epochs, ascending.
         planning_seconds: Wall-clock seconds of the trainings that chose the recipe; counted as time of the search.
     """
 
@@ -80,7 +79,6 @@ class SearchPlan:
         space: Search space, the stated limits included (``LimitedSpace``).
         prior: Earlier trainings, the prior observations of the surrogate model.
         recorded_origins: Source of each argument (option, environment, call or default), by the key in ``config.json``.
-        make_executor: Factory of the executor: processes of this machine, or nodes of a cluster.
         chip_limits: Conditions of the chip whose memory limits the networks; empty without a chip.
     """
 
@@ -275,7 +273,7 @@ def _config(
         data_hash=data_hash,
         budget=limited.budget,
         target_pct=target_pct,
-        threshold_pct=round(error_ratio_of(data, target_pct).threshold_pct(target_pct), 6),
+        threshold_pct=round(ErrorRatio.of(data, target_pct).threshold_pct(target_pct), 6),
         space=limited.space.name,
         space_text=limited.space.text,
         sampler=sampler,
@@ -332,7 +330,7 @@ def search_plan_json(plan: SearchPlan) -> dict[str, Any]:
         "exists": exists,
         "config": config_document(config),
         "origins": plan.recorded_origins,
-        "offset": asdict(error_ratio_of(plan.data, config.target_pct)),
+        "offset": asdict(ErrorRatio.of(plan.data, config.target_pct)),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
         **_optional_keys(plan),

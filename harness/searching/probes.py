@@ -89,9 +89,6 @@ class ProbeForecast:
 def probe(plan: SearchPlan, seconds: float) -> ProbeForecast:
     """Train the baselines and a few networks of the space of a plan, and return a forecast of the search.
 
-    Args:
-        seconds: Wall-clock seconds for trainings and forecast.
-
     Raises:
         UsageError: No network was trained within ``seconds``.
         HarnessError: No network was trained because trainings crashed; of the class of the last crash
@@ -127,7 +124,6 @@ class _Probes:
     """A search in memory that trains the probes.
 
     Attributes:
-        prior: Prior observations of the surrogate model.
         proposer: Source of the baselines and the ladder; makes no proposals.
         search: Search in memory, whose state has the trained networks.
         until: End of the trainings, on the executor's clock.
@@ -307,7 +303,6 @@ def _curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curv
     Args:
         errors: Validation errors per run, under the keys ``half`` (middle network on half of the images), ``all``
             (middle network on all images) and ``largest``.
-        parameters: Parameters of the middle and of the largest network.
     """
     means = {name: statistics.mean(counts) for name, counts in errors.items()}
     logs = {name: math.log(max(0.5, mean)) for name, mean in means.items()}

@@ -73,7 +73,6 @@ class Proposer:
     """Default proposer: baselines, ladder, surrogate model and sampler.
 
     Attributes:
-        baselines: Baselines that were not proposed yet.
         ladder: Networks of the ladder that were not proposed yet.
         sampler_study: Optuna study of the sampler, which also stores the proposals of all other origins; None if the
             surrogate model is the only sampler.
@@ -93,7 +92,6 @@ class Proposer:
         """Start without trials.
 
         Args:
-            baselines: Baselines to train first, in this order.
             has_short_runs: Whether a training of the fewest epochs takes about a second, so that a ladder of such
                 trainings tells more about the data set than the transfer from different data sets.
         """

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.evidence.leaderboard_table import PROVEN
 from harness.spaces.space import Objective
 from harness.studies.candidate import (
     CONFIDENCE,
@@ -177,4 +176,4 @@ def next_to_confirm(
 
 def may_look(state: StudyState) -> bool:
     """Return whether a further network may be verified: while fewer than ``_MAX_LOOKS`` are unproven."""
-    return len([verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]) < _MAX_LOOKS
+    return len([verdict for verdict in state.verdicts.values() if not verdict.tier.is_proven]) < _MAX_LOOKS

@@ -44,9 +44,7 @@ class Moment:
     """A snapshot of a search, for observers.
 
     Attributes:
-        elapsed: Seconds of all sessions of the study.
         state: State of the study, which keeps changing.
-        incumbent: Incumbent at this moment; None if no candidate is confirmed.
         jobs: Job of each worker; None for an idle worker.
         nodes: Name of the cluster node of each worker, in the order of ``jobs``; an empty name on this machine.
     """
@@ -82,19 +80,16 @@ class Search:
         executor: Executor that trains, and the clock of the search.
         observers: Objects that receive each log entry and each snapshot.
         session_start: Start of this session on the executor's clock, in seconds.
-        earlier_seconds: Seconds of the earlier sessions.
         is_hopeless: Pruning rule of an external method; None for the rule of ``scheduler.at_rung``.
         logs_forecast: Whether to log a forecast (``SearchForecast``) after the first networks.
         timing: Measured over estimated seconds of the runs.
         turn: Objective and limit of the next proposal.
         waiting: Jobs to continue after a rung, to resume or to retry.
         failures: Number of crashes or exceeded limits, by run (trial, purpose, index of the seed).
-        crashes_in_a_row: Number of consecutive runs that ended as crashed.
         interrupted: Whether the user has asked to stop; no job is started any more.
         finished: Whether an earlier session ended with at least this effort, or no further verification is allowed.
         why_no_proposal: Reason why the proposer finds no network; empty otherwise.
         lacks_time: Whether more time might yield a proposal, if ``why_no_proposal`` is not empty.
-        end_reason: Reason for the end of the search; None while running.
     """
 
     state: StudyState
@@ -320,12 +315,7 @@ class Search:
         return self.least_verify_seconds(candidate) <= self.seconds_left
 
     def remaining_seconds(self, candidate: Candidate, seed_workers: int) -> float:
-        """Return the seconds to confirm and verify a candidate with a safety margin; 0 without a time limit.
-
-        Args:
-            candidate: Candidate whose first run has ended.
-            seed_workers: Number of workers for the fresh seeds.
-        """
+        """Return the seconds to confirm and verify a candidate with a safety margin; 0 without a time limit."""
         if self.effort.seconds is None:
             return 0.0
         seconds = self.run_seconds(candidate)

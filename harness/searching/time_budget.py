@@ -132,7 +132,6 @@ class Timing:
         """Add a run that has ended; runs without an epoch or without known multiply-adds are ignored.
 
         Args:
-            run: Run; runs that ended early count, too.
             macs: Equivalent multiply-adds of a training step per image (``step_macs``).
             node: Name of the cluster node that trained; empty on this machine.
         """
@@ -187,7 +186,6 @@ class TimeLeft:
     """Remaining time of a search, and the present pace of the trainings.
 
     Attributes:
-        images: Training images per epoch.
         longest_training: Seconds of the longest training whose network can still be confirmed and verified; infinite
             for no limit.
         seconds_left: Remaining seconds of the search, verification included; infinite for no limit.

@@ -21,23 +21,23 @@ from enum import StrEnum
 from typing import Any
 
 from harness.data.datasets import dataset
+from harness.data.groups import GROUP_CONFIDENCE, GroupCounts
 from harness.spaces.network import Architecture, Task, analyse
 from harness.spaces.notation import parse_space
 from harness.spaces.space import Metric, Objective, SearchSpace, Weighted, measured, size_text
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
-from harness.studies.group_spread import GROUP_CONFIDENCE, GroupCounts
 from harness.system import statistics
 from harness.system.terminal import counted
 from harness.training.result import Errors, Result, Status
 
 CONFIRM_SEEDS = 2  # fewest fresh seeds of a confirmed candidate
 MAX_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
-# A candidate is confirmed if a verification on ``VERIFY_SEEDS`` seeds passes with at least this probability, given the
+# A candidate is confirmed if a verification on ``_VERIFY_SEEDS`` seeds passes with at least this probability, given the
 # fresh seeds and the error ratio measured on training images. Of 53 recorded verifications 3 missed (diary 104).
 CONFIDENCE = 0.80
-SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
-VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
+_SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
+_VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
 _REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` with which an unconfirmed candidate is not refuted
 # Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
 # (diary 52).
@@ -58,10 +58,10 @@ _SEED_FREEDOM = 20
 # 91). The larger value is used.
 _NETWORK_SHARE = 0.032
 # Squared relative deviation of the mean of a verification from the validation mean of the network.
-_VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
+_VERIFY_SQUARE = SEED_SHARE**2 / _VERIFY_SEEDS + _NETWORK_SHARE**2
 # Final errors per error at a rung, median run on MNIST, by share of the epochs (diary 5).
-TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
-_TYPICAL_RUNS = 4  # weight of ``TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
+_TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
+_TYPICAL_RUNS = 4  # weight of ``_TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
 
 
 BASELINE = "baseline"  # origin of the networks with which a search begins, because their training is cheap
@@ -88,15 +88,20 @@ class NetworkState(StrEnum):
     TRAINING = "training"
     WAITING = "waiting"
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether the network was verified."""
+        return self in (NetworkState.MET, NetworkState.OPEN, NetworkState.MISSED)
 
-VERIFIED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.MISSED)
-# States of confirmed networks without a missed verification.
-CONFIRMED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.CONFIRMED)
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the network was confirmed, and no verification missed the target."""
+        return self in (NetworkState.MET, NetworkState.OPEN, NetworkState.CONFIRMED)
 
 
 # A shortened network waits for the shorter training, and stays shortened if the search ends before this training.
 _BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING, NetworkState.SHORTENED)
-_UNVERIFIED = tuple(state for state in NetworkState if state not in VERIFIED_STATES)
+_UNVERIFIED = tuple(state for state in NetworkState if not state.is_verified)
 # States from which an event of the log leads to a state; from any other state, the event changes nothing. Logs of older
 # programs may lack events, so confirmations, refutations and verdicts do not depend on earlier events. Only a further
 # verdict changes a verdict.
@@ -120,15 +125,11 @@ class Candidate:
     """A proposed network with all runs.
 
     Attributes:
-        proposal: Proposal of the network.
         cost: Value of the minimised metric; if two are minimised, the geometric mean of both values.
         first_run: Run in the search; None until this run has ended.
         fresh_runs: Ended runs on fresh seeds, in the order of the seeds.
         repeats: Number of repeated proposals of the network.
         confirm_seeds: Fewest fresh seeds for a confirmation; 0 if the first run suffices.
-        threshold_pct: Validation accuracy to reach, per cent.
-        costs: Value of each minimised metric.
-        classes: Number of classes of the data.
         groups: Numbers of groups if each fresh seed validates on a separate fold of groups; None without such folds.
         cases_of_a_run: Largest effective number of validation images of a run; infinite without copies.
         shorter_epochs: Epochs of a training that replaces the first run, which ended at a rung because it suffices;
@@ -217,9 +218,8 @@ class Candidate:
         """Number of fresh seeds that the candidate shall have by now: ended, in training and due.
 
         A candidate that passed the first run gets ``confirm_seeds`` fresh seeds at once, then single seeds, while
-        ``chance_to_confirm`` is at least ``_REFUTED_BELOW``. The first fresh seed does not depend on this chance: a
-        network that has passed once is confirmed more often than a new network of equal size (diary 141). A candidate
-        whose first run was trained to the end and missed the threshold gets a seed for each repeated proposal.
+        ``chance_to_confirm`` is at least ``_REFUTED_BELOW``; the first fresh seed does not depend on this chance
+        (diary 141). A candidate whose complete first run missed the threshold gets a seed for each repeated proposal.
         """
         if self.passed_first:
             if self.chance_to_confirm >= _REFUTED_BELOW:
@@ -244,8 +244,7 @@ class Candidate:
 
         ``T((log(e) - log(m)) / sqrt(v / n + _VERIFY_SQUARE))`` with Student's distribution function ``T``
         (``_SEED_FREEDOM + n - 1`` degrees of freedom), the allowed error rate ``e``, and the mean error rate ``m`` and
-        the moderated squared relative deviation ``v`` of ``n`` fresh seeds (Smyth 2004). ``_VERIFY_SQUARE`` covers the
-        seeds of the verification and the differences between networks on further images. With folds of groups, ``v`` is
+        the moderated squared relative deviation ``v`` of ``n`` fresh seeds (Smyth 2004). With folds of groups, ``v`` is
         the deviation between folds, and the deviation of the test groups is added (``GroupCounts``).
         """
         errors_pct = [100 - accuracy for accuracy in self.fresh_pct]
@@ -297,13 +296,8 @@ class Candidate:
         """Return the expected final validation errors, on as many images as the first run validated on.
 
         This is the mean over the runs with an error count or, for a first run that ended at a rung, the errors times
-        the ratio of the nearest rung.
-
-        Args:
-            ratios: Final errors per error at a rung, by share of the epochs (``rung_ratios``).
-
-        Returns:
-            The errors; None if the first run has no error count, diverged, or has not ended.
+        the ratio of the nearest rung (``rung_ratios``). None if the first run has no error count, diverged, or has not
+        ended.
         """
         first = self.first_run
         if first is None or first.validation_errors is None:
@@ -329,7 +323,7 @@ class Candidate:
 
 
 def _nearest_share(ended_share: float) -> float:
-    return min(TYPICAL_RATIO, key=lambda share: abs(share - ended_share))
+    return min(_TYPICAL_RATIO, key=lambda share: abs(share - ended_share))
 
 
 def reaches_threshold(wrong: float, images: int, threshold_pct: float) -> bool:
@@ -340,19 +334,17 @@ def reaches_threshold(wrong: float, images: int, threshold_pct: float) -> bool:
 
     Args:
         wrong: Errors of the run, counted or predicted.
-        images: Validation images of the run.
-        threshold_pct: Validation accuracy to reach, per cent.
     """
     return statistics.reaches(100 * (1 - (wrong - _CONTINUITY) / images), threshold_pct)
 
 
 def rung_ratios(candidates: Iterable[Candidate]) -> dict[float, float]:
-    """Return the final errors per error at a rung, by the shares of the epochs in ``TYPICAL_RATIO``.
+    """Return the final errors per error at a rung, by the shares of the epochs in ``_TYPICAL_RATIO``.
 
-    Geometric means over ``_TYPICAL_RUNS`` runs with ``TYPICAL_RATIO`` and all evaluated epochs, except the last, of the
-    complete runs of the candidates; 0.5 is added to each count of errors.
+    Geometric means over ``_TYPICAL_RUNS`` runs with ``_TYPICAL_RATIO`` and all evaluated epochs, except the last, of
+    the complete runs of the candidates; 0.5 is added to each count of errors.
     """
-    log_ratios = {share: [math.log(ratio)] * _TYPICAL_RUNS for share, ratio in TYPICAL_RATIO.items()}
+    log_ratios = {share: [math.log(ratio)] * _TYPICAL_RUNS for share, ratio in _TYPICAL_RATIO.items()}
     for run in (run for candidate in candidates for run in candidate.runs):
         if run.status is not Status.COMPLETE or run.validation_errors is None:
             continue
@@ -414,8 +406,6 @@ def needed_share(
     between folds and of the test groups are computed from all networks of the study.
 
     Args:
-        seeds: Number of fresh seeds.
-        groups: Numbers of groups; None without folds of groups.
         errors: Error rates by network and fold of groups.
     """
     if groups is None:
@@ -431,13 +421,7 @@ def _log_ratio(allowed_errors: float, errors: float) -> float:
 
 
 def why_refuted(fresh_seeds: int, most_seeds: int, *, was_confirmed: bool) -> str:
-    """Return the rule that ended the confirmation of a network, as text for users.
-
-    Args:
-        fresh_seeds: Number of fresh seeds of the network.
-        most_seeds: Largest number of fresh seeds (``Candidate.most_seeds``).
-        was_confirmed: Whether the network was confirmed before.
-    """
+    """Return the rule that ended the confirmation of a network, as text for users."""
     if was_confirmed:
         return "confirmation withdrawn after a further seed"
     if fresh_seeds >= most_seeds:
@@ -454,11 +438,11 @@ def surest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return confirmed candidates in the order of verification after a missed verification.
 
     After a miss, the test images are probably harder than the validation images for all networks. Candidates with a
-    chance of at least ``SURE`` come first, by cost; the rest follow by descending chance.
+    chance of at least ``_SURE`` come first, by cost; the rest follow by descending chance.
     """
 
     def order(candidate: Candidate) -> tuple[float, tuple[int, int]]:
-        return (-min(SURE, candidate.chance_to_verify), candidate.order)
+        return (-min(_SURE, candidate.chance_to_verify), candidate.order)
 
     return sorted(candidates, key=order)
 
@@ -466,9 +450,7 @@ def surest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
 def likeliest(candidates: Iterable[Candidate], target_pct: float) -> list[Candidate]:
     """Return candidates whose mean validation accuracy on fresh seeds reaches the target, likeliest to verify first.
 
-    Args:
-        candidates: Candidates to choose from, confirmed or not.
-        target_pct: Test accuracy to reach, per cent; the threshold, which a confirmation requires, may differ.
+    The candidates need not be confirmed, as the threshold of a confirmation may differ from the target.
     """
     contenders = [each for each in candidates if each.fresh_runs and statistics.mean(each.fresh_pct) >= target_pct]
     return sorted(contenders, key=lambda each: (-each.chance_to_verify, each.order))
@@ -489,12 +471,9 @@ class NearestMiss:
     """Figures of the unconfirmed candidate with the fewest errors (``nearest_miss``).
 
     Attributes:
-        epochs: Epochs of the training recipe.
         errors: Number of wrong validation images: mean over the fresh seeds, or of the first run if there are none.
         runs: Number of runs behind ``errors``.
         allowed: Most errors of ``size`` images that reach the threshold.
-        size: Number of validation images.
-        cost: Value of the first minimised metric.
         rung: Epoch of the rung at which the only run was pruned or shortened; None for a complete run.
     """
 
@@ -520,10 +499,9 @@ def allowed_errors(threshold_pct: float, size: int) -> int:
 
 
 def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
-    """Return the unconfirmed candidate with the fewest errors, the cheapest at equal errors.
+    """Return the unconfirmed candidate with the fewest errors, the cheapest at equal errors; None if there is none.
 
-    A candidate whose run ended at a rung is returned only if no unconfirmed candidate has a complete run. None if no
-    first run of an unconfirmed candidate has a count of errors without a failure.
+    A candidate whose run ended at a rung is returned only if no unconfirmed candidate has a complete run.
     """
 
     def errors_of(candidate: Candidate, first: Result) -> float:

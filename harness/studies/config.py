@@ -9,19 +9,28 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.data.groups import GroupCounts
 from harness.spaces.space import Metric
-from harness.studies.group_spread import GroupCounts
 from harness.system import files
 from harness.system.document import read_as, strict_json
 from harness.system.errors import ContentError, StorageError
 from harness.training.recipe import NamedRecipe, Recipe
 from harness.training.result import PROTOCOL_VERSION
 
-_OLD_RESULTS = "results"  # folder in which versions before 25 November 2026 kept a file per run
+# Keys that a document omits if the first key of the group has the default, so that older studies keep their names.
+_OMITTED_KEYS = (
+    ("minimise", "most"),
+    ("second", "second_most"),
+    ("start_from", "known"),
+    ("sampler_sha256",),
+    ("image_folds",),
+    ("group_folds",),
+    ("validation_groups", "test_groups"),
+)
 
 
 @strict_json
@@ -30,27 +39,20 @@ class StudyConfig:
     """Settings that decide the outcome of a search; a study never changes these settings.
 
     Attributes:
-        dataset: Name of the data set.
         data_hash: Hash of the images and labels.
-        budget: Largest allowed number of parameters.
-        target_pct: Test accuracy to reach, per cent.
         threshold_pct: Validation accuracy that corresponds to the target, per cent (``bounds.ErrorRatio``).
-        space: Name of the search space.
         space_text: Complete definition of the search space, so that a study stays readable after changes of the space.
         sampler: Name in ``optuna_sampler.SAMPLERS``, or ``MODULE:FUNCTION``.
         recipe: Training recipe; ``lengths`` may replace the number of epochs.
-        recipe_name: Name of the recipe.
         rungs: Epochs after which pruning is decided in a training of ``recipe.epochs`` epochs; ``rungs_of`` scales the
             rungs to different lengths.
         seed: Seed of all random choices of the search; ``run_seed`` is the seed of the trainings.
-        lengths: Epochs that a network may be trained for, ascending; empty for the epochs of the recipe.
+        lengths: Epochs that a network may be trained for, ascending; empty for ``recipe.epochs``.
         prior: Prior observations of the surrogate: ``none``, ``shipped``, or ``own`` (shipped and the user's studies).
         prior_sha256: Digest of the shipped prior observations; empty if ``prior`` is ``none``.
         protocol_version: Version of the rules for splits and seeds (``result.PROTOCOL_VERSION``).
-        minimise: Metric to minimise; the first, if there are two.
         most: Largest allowed value of ``minimise``; None only for parameters, whose limit is the budget.
         second: Second metric to minimise, for a Pareto front; None for a single metric.
-        second_most: Largest allowed value of ``second``.
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
         known: Texts of these start networks, in the notation; a continued study keeps the first list.
         sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
@@ -174,15 +176,13 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     """Write the configuration of a new study, or check the existing configuration.
 
     Args:
-        folder: Folder of the study.
-        config: Configuration of the study.
         origins: Source of each value by key: an option, the environment, a call or a default.
 
     Returns:
         Whether the study is new.
 
     Raises:
-        ContentError: The existing study has a different configuration, or an old version created the study.
+        ContentError: The existing study has a different configuration.
     """
     if study_exists(folder):
         check_config(folder, config)
@@ -193,19 +193,13 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
 
 
 def config_document(config: StudyConfig) -> dict[str, Any]:
-    """Return a configuration as JSON values; unused keys are omitted, so that older studies keep the same names."""
+    """Return a configuration as JSON values, without keys that are not used (``_OMITTED_KEYS``)."""
     document = asdict(config) | {"recipe": config.recipe.document}
-    if config.minimised[0] is Metric.PARAMETERS:
-        del document["minimise"], document["most"]
-    if not config.is_front:
-        del document["second"], document["second_most"]
-    if not config.start_from:
-        del document["start_from"], document["known"]
-    for name in ("sampler_sha256", "image_folds", "group_folds"):
-        if not document[name]:
-            del document[name]
-    if not config.validation_groups:
-        del document["validation_groups"], document["test_groups"]
+    defaults = {item.name: item.default for item in fields(StudyConfig)}
+    for names in _OMITTED_KEYS:
+        if document[names[0]] == defaults[names[0]]:
+            for name in names:
+                del document[name]
     return document
 
 
@@ -233,29 +227,25 @@ def read_config(folder: Path) -> _ConfigFile:
     """Return an object with the ``config`` of a study and the ``origins`` of the values (``open_study``).
 
     Raises:
-        ContentError: The file is missing or damaged, or the study has a log of the first form.
+        ContentError: The file is missing or damaged.
     """
-    if (folder / _OLD_RESULTS).is_dir():
-        message = f"study {folder.name!r} in {folder} has a log of a version before 25 November 2026, which is not read"
-        raise ContentError(message, hint="choose a new name for new studies; the files of this study remain")
     path = folder / "config.json"
     return read_as(_ConfigFile, path, f"the study {path}")
 
 
 @contextmanager
-def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
+def locked_folder(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written.
 
     A folder that had files before is kept.
 
     Args:
-        folder: The folder.
         removable: Files and folders that do not count as written.
 
     Raises:
         Held: A different process holds the lock.
     """
-    # Do not fail at once, because ``is_owned`` in a different process holds the lock for a moment, too.
+    # Do not fail at once, because ``is_locked_by_a_process`` in a different process holds the lock for a moment, too.
     with files.locked(folder / ".lock", seconds=0.75):
         had_files = os.listdir(folder) != [".lock"]
         try:
@@ -267,7 +257,7 @@ def owned(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
                     files.remove_folder(folder)
 
 
-def is_owned(folder: Path) -> bool:
+def is_locked_by_a_process(folder: Path) -> bool:
     """Return whether a process holds the lock of a folder."""
     try:
         # Not ``files.locked``, which would create a folder that another process is removing.

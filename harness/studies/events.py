@@ -13,13 +13,14 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from harness.spaces.space import Decision
+from harness.studies.standing import Outcome, Standing
+from harness.system import statistics
 from harness.system.document import WrittenNetwork, document_of, parse_json, read_as
 from harness.system.errors import ContentError, as_command
 from harness.training.result import Result
 
 # Event class by the value of the key ``event`` in a log, with the words of earlier versions.
 _KINDS: dict[str, type[Any]] = {}
-_ORIGIN_BY_EARLIER_WORD = {"floor": "baseline", "aim": "surrogate"}  # ``Proposal.origin`` in logs of earlier versions
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
@@ -46,8 +47,6 @@ class SessionBegan(Event, word="session"):
 
     Attributes:
         command: Command line, the path of the program first.
-        workers: Number of parallel trainings.
-        device: Device of the trainings.
         seconds: Time limit of all sessions together, seconds; None for no limit.
     """
 
@@ -71,9 +70,7 @@ class SessionEnded(Event, word="ended"):
 
     Attributes:
         reason: An ``EndReason``; logs of other versions may have other texts.
-        message: Explanation of the reason.
         seconds: Time limit of all sessions together, seconds; None for no limit.
-        trials: Limit of the trials; None for no limit.
     """
 
     reason: str = "unknown"
@@ -105,7 +102,7 @@ class Proposal(Event, word="proposed"):
     chance: float | None = None
 
 
-class DrawsRejected(Event, word="draws_rejected", earlier_word="looked"):
+class DrawsRejected(Event, word="draws_rejected"):
     """Number of draws and mutations that were rejected during the choice of a proposal, by reason."""
 
     rejected: Mapping[str, int]
@@ -150,7 +147,6 @@ class RungReached(Event, word="rung"):
     Attributes:
         ratio: 10 % quantile over earlier runs of (final errors / errors at this rung); None in older logs.
         predicted_pct: Optimistic forecast of the final validation accuracy, per cent.
-        pruned: Whether the run was pruned.
         exempt: Whether the run would have been pruned and was spared.
         shorter_epochs: Epochs of a training that replaces the run, which already suffices; None if there is none.
     """
@@ -218,10 +214,19 @@ class Verified(Event, word="verified"):
 
     hash: str = ""
     recipe_hash: str = ""
-    tier: str = ""
+    tier: Standing = Standing.CONFIRMED
     mean_test_accuracy_pct: float | None = None
     seeds: int | None = None
     passed: bool | None = None
+
+    def outcome(self, target_pct: float) -> Outcome:
+        """Return the verdict on a target; an open verification is probable from the target up."""
+        if self.passed is False:
+            return Outcome.NOT_REACHED
+        mean_pct = self.mean_test_accuracy_pct
+        if self.passed is None and (mean_pct is None or not statistics.reaches(mean_pct, target_pct)):
+            return Outcome.NOT_YET
+        return self.tier.outcome
 
 
 class Advised(Event, word="advised"):
@@ -274,7 +279,6 @@ class Entry(Generic[_E]):
 
     Attributes:
         elapsed: Working time on the study so far, all sessions together, seconds.
-        event: The event.
         utc: Time of writing, ISO 8601; empty if unknown.
     """
 
@@ -304,8 +308,6 @@ def read_line(text: str) -> Entry[Event] | None:
         utc = document.get("utc", "")
         if kind is None or type(elapsed) not in (int, float) or not 0 <= elapsed < float("inf") or type(utc) is not str:
             return None
-        if document.get("origin") in _ORIGIN_BY_EARLIER_WORD:
-            text = json.dumps(document | {"origin": _ORIGIN_BY_EARLIER_WORD[document["origin"]]})
         return Entry(float(elapsed), read_as(kind, text, "an event"), utc)
     except (ContentError, ValueError, KeyError, TypeError):
         return None

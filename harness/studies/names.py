@@ -30,7 +30,6 @@ def find_study(name: str, workspace: Workspace) -> Path | None:
 
     Args:
         name: Name of the study, or a path with a slash, of the folder or of ``report.html``.
-        workspace: Workspace of the study.
     """
     runs = workspace.runs.resolve()
     folder = Path(name) if "/" in name else runs / name
@@ -65,12 +64,7 @@ def fit_name(dataset: str) -> str:
 
 
 def group_of(study: str, dataset: str) -> str | None:
-    """Return the group of a study named by ``fit_name``; None for all other studies.
-
-    Args:
-        study: Name of the study.
-        dataset: Name of the data set of the study.
-    """
+    """Return the group of a study named by ``fit_name``; None for all other studies."""
     return dataset.rpartition("-")[0] if re.fullmatch(f"{re.escape(dataset)}-[0-9a-f]{{8}}", study) else None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
@@ -29,7 +28,7 @@ from harness.studies.candidate import (
 )
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event
-from harness.system import statistics
+from harness.studies.standing import Outcome, Standing
 from harness.training.result import Purpose, Result, Status
 
 _E = TypeVar("_E", bound=Event)
@@ -46,48 +45,17 @@ _STATE_OF_VERDICT = {True: NetworkState.MET, None: NetworkState.OPEN, False: Net
 _REPLACEMENT_SECONDS = 1.0
 
 
-class Outcome(StrEnum):
-    """Verdict on a target; pages, terminal and documents use no other words (docs/project/glossary.md, verdicts)."""
-
-    PROVED = "proved"
-    PROBABLE = "probable"
-    NOT_REACHED = "not reached"
-    NOT_YET = "not reached yet"  # a search or a verification is to be continued
-
-
-def outcome_of(tier: str) -> Outcome:
-    """Return the verdict of a tier of the leaderboard, or of the tiers ``confirmed`` and ``missed`` of a study."""
-    if tier in ("certified", "verified"):
-        return Outcome.PROVED
-    if tier in ("at the target", "measured", "confirmed"):
-        return Outcome.PROBABLE
-    return Outcome.NOT_REACHED if tier == "missed" else Outcome.NOT_YET
-
-
-def judged(verdict: events.Verified, target_pct: float) -> Outcome:
-    """Return the verdict of a verification on a target; an open verification is probable from the target up."""
-    if verdict.passed is False:
-        return Outcome.NOT_REACHED
-    mean_pct = verdict.mean_test_accuracy_pct
-    if verdict.passed is None and (mean_pct is None or not statistics.reaches(mean_pct, target_pct)):
-        return Outcome.NOT_YET
-    return outcome_of(verdict.tier or "confirmed")
-
-
-class Standing(NamedTuple):
+class StudyVerdict(NamedTuple):
     """Verdict on a study, and the only network to which the verdict refers; all readers of a study show these.
 
     Attributes:
-        outcome: The verdict.
-        tier: Tier of the network: the tier of the verification, ``confirmed`` before a verification, ``missed`` if the
-            target is not reached, ``searched`` for a chosen network that is neither confirmed nor verified; empty
-            without a verdict.
+        tier: Of the verification; before a verification CONFIRMED, or SEARCHED for a network that is not confirmed;
+            MISSED if the target is not reached; NONE without a verdict.
         network: The network, with the accuracy on fresh seeds; None if no network was confirmed or chosen.
-        verdict: Verification of the network; None without a verification.
     """
 
     outcome: Outcome
-    tier: str
+    tier: Standing
     network: events.WinnerChosen | None
     verdict: events.Verified | None
 
@@ -97,11 +65,6 @@ class StateDecision(NamedTuple):
 
     Attributes:
         elapsed: Working time on the study at the decision, seconds.
-        hash: Hash of the network.
-        cost: Value of the first minimised metric.
-        state: State of the network after the decision.
-        fresh_seeds: Number of fresh seeds of the network.
-        was_confirmed: Whether the network was confirmed before the decision.
         max_cost: Largest allowed value of the first minimised metric for further networks.
     """
 
@@ -121,23 +84,15 @@ class StudyState:
     Attributes:
         folder: Folder of the study; this class neither reads nor writes files.
         entries: Events with the times of the events, oldest first.
-        seconds: Working time on the study up to the last event, all sessions together, seconds.
+        seconds: Working time on the study, all sessions together, seconds.
         session: Last event that began or ended a session; None before the first session.
-        proposals: Networks that were chosen for training, by trial.
-        candidates: Proposed networks with all runs, by trial.
-        rejected: Number of networks that were rejected before the first training, by reason: single proposals
-            (``Rejected``), and draws and mutations (``DrawsRejected``).
-        repeat_count: Number of proposals of known networks.
-        ended_runs: Results of the ended runs, by (trial, purpose, index of the seed).
+        rejected: Number of networks that were rejected before the first training, by reason.
+        ended_runs: Results by (trial, purpose, index of the seed).
         ratios: ``Ratios`` of the complete runs.
-        contenders: Candidates that are confirmed or due a further run and have not missed on test, by trial; each event
-            needs only these few among thousands of candidates.
-        incumbent: Confirmed contender with the lowest cost.
+        contenders: Candidates that are confirmed or due a further run and have not missed on test, by trial.
         confirmations: Trials that the log confirmed, and neither refuted nor found to miss the target since: only the
             last, or all if two costs are minimised.
-        decisions: Confirmations and refutations, oldest first.
         last_decisions: Last decision on each network, by hash, the choice of the winner included.
-        network_states: Progress of each network, by hash.
         verdicts: Verification of each winner, by trial, in the order of the winners.
     """
 
@@ -147,8 +102,6 @@ class StudyState:
         """Start without events.
 
         Args:
-            folder: Folder of the study.
-            config: Configuration of the study.
             confirm_seeds: Fewest fresh seeds before a network can be confirmed; None for ``confirm_seeds_of``.
             counts_repeats: Whether a repeated proposal earns the network a further fresh seed.
         """
@@ -237,11 +190,10 @@ class StudyState:
 
     def _on_repeated(self, event: events.Repeated) -> None:
         self.repeat_count += 1
-        if event.trial in self.candidates:
-            candidate = self.candidates[event.trial]
-            if self._counts_repeats:
-                candidate.repeats += 1
-            self._update_contender(candidate)
+        candidate = self.candidates[event.trial]
+        if self._counts_repeats:
+            candidate.repeats += 1
+        self._update_contender(candidate)
 
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
@@ -297,7 +249,7 @@ class StudyState:
     ) -> StateDecision:
         """Advance a network to the next state, if any; store and return the decision, the last on this network."""
         candidate = self.candidates.get(event.trial)
-        # Without the proposal (damaged logs only), use the parameters of the event, whatever the metric is.
+        # Without the proposal, use the parameters of the event, whatever the metric is.
         cost = event.parameters if candidate is None else candidate.costs[0]
         was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
         if next_state is not None:
@@ -367,7 +319,6 @@ class StudyState:
         The network is the cheapest that met the target on the test images, else the winner of the last session, else
         the incumbent, else the winner chosen last; networks that missed the target come last.
         """
-        # The proposal of a winner is missing in damaged logs only.
         winners = [winner for winner in self._winners if winner.trial in self.candidates]
         open_winners = [winner for winner in winners if winner.trial not in self.missed_trials]
         met = [
@@ -380,7 +331,7 @@ class StudyState:
             return events.WinnerChosen(**best.on_fresh_seeds)
         return next(iter(open_winners or winners), None)
 
-    def standing(self, later: events.Verified | None = None) -> Standing:
+    def standing(self, later: events.Verified | None = None) -> StudyVerdict:
         """Return the verdict on the study and its network.
 
         Args:
@@ -389,17 +340,17 @@ class StudyState:
         """
         network = self.result
         if network is None:
-            tier = "missed" if self.is_over else ""
-            return Standing(outcome_of(tier), tier, None, None)
+            tier = Standing.MISSED if self.is_over else Standing.NONE
+            return StudyVerdict(tier.outcome, tier, None, None)
         verdict = later or self.verdicts.get(network.trial)
         if verdict is None:
-            tier = "confirmed" if self.candidates[network.trial].is_confirmed else "searched"
-        else:
-            tier = "missed" if verdict.passed is False else verdict.tier or "confirmed"
-        outcome = outcome_of(tier) if verdict is None else judged(verdict, self.config.target_pct)
+            tier = Standing.CONFIRMED if self.candidates[network.trial].is_confirmed else Standing.SEARCHED
+            return StudyVerdict(tier.outcome, tier, network, None)
+        tier = Standing.MISSED if verdict.passed is False else verdict.tier
+        outcome = verdict.outcome(self.config.target_pct)
         if outcome is Outcome.NOT_REACHED and not self.is_over:
             outcome = Outcome.NOT_YET
-        return Standing(outcome, tier, network, verdict)
+        return StudyVerdict(outcome, tier, network, verdict)
 
     @property
     def front(self) -> list[Candidate]:

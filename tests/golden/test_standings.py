@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from harness.cli import cli
 from harness.evidence import leaderboard_table
-from harness.evidence.leaderboard_table import Tier
+from harness.studies.standing import Standing
 from harness.system import files
 from harness.system.files import Workspace
 from tests.conftest import REPOSITORY
@@ -35,7 +35,7 @@ def standings(workspace: Path) -> dict[str, Any]:
     # Rows of searches are copied from the shipped leaderboard, because studies are not committed.
     table = leaderboard_table.to_csv(
         leaderboard_table.ranked(
-            [row for row in rows if row.tier is not Tier.SEARCHED and not row.name.startswith("claim")]
+            [row for row in rows if row.tier is not Standing.SEARCHED and not row.name.startswith("claim")]
         )
     )
     return {"from_records_sha256": hashlib.sha256(table.encode()).hexdigest()} | document

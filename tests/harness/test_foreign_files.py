@@ -65,17 +65,17 @@ def write_ledger(folder: Path) -> Path:
     ledger.close(
         folder / "l",
         ledger.declare_attempt(folder / "l", key, 0, 20),
-        outcome=ledger.AttemptOutcome.FAILED,
+        outcome=ledger.AttemptResult.FAILED,
         lower_bound_pct=1,
     )
-    ledger.declare_verification(folder / "l", key, [3, 4])
+    ledger.declare_seeds(folder / "l", key, [3, 4])
     return folder / "l"
 
 
 def write_record(folder: Path) -> Path:
     evidence = make_record([60, 61, 62])
     record.write(folder, evidence)
-    return record.path_of(folder, evidence)
+    return evidence.path(folder)
 
 
 def write_certificate(folder: Path) -> Path:
@@ -150,7 +150,7 @@ READERS = {
     "log": Reader(lambda folder: write_study(folder) / "log.jsonl", lambda path: read_state(path.parent)),
     "ledger": Reader(write_ledger, ledger.read),
     "record": Reader(write_record, record.read),
-    "certificate": Reader(write_certificate, certificate.check),
+    "certificate": Reader(write_certificate, certificate.recomputed),
     "leaderboard": Reader(write_leaderboard, leaderboard_table.read),
     "prior": Reader(write_prior, lambda path: read_prior(path.parent)),
     "recipe": Reader(text_writer("r.toml", RECIPE), lambda path: named_recipe(f"@{path}")),

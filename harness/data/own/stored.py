@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data.datasets import DataFile, Dataset, dataset, independent_cases, plain_name
+from harness.data.datasets import DataFile, Dataset, dataset, plain_name
+from harness.data.groups import independent_cases
 from harness.data.own import divisions, values
 from harness.data.own.layouts import PARTS
 from harness.data.own.near_duplicates import NearKeys, near_keys

@@ -64,7 +64,6 @@ class Observation:
     """Errors of the runs of a network with a fixed training length.
 
     Attributes:
-        row: Scaled features (``features.row_of``).
         errors: Mean validation errors of the runs, scaled to ``IMAGES`` images.
         doubt: Additional standard deviation of the log errors, for runs that were stopped early.
     """
@@ -153,7 +152,6 @@ class Prior(NamedTuple):
     """Knowledge before the first training of a search.
 
     Attributes:
-        observations: Trainings on the same images.
         transfer: Prior mean from other data sets; None for the power law. Unused if ``is_settled``.
     """
 

@@ -125,9 +125,6 @@ def prior_of(
     """Return the prior observations of a study, and the errors of studies that could not be read.
 
     A continued study keeps the first prior observations.
-
-    Args:
-        digests: Returns the digests of the training images (``harness.data.training_images.image_digests``).
     """
     stored_prior = read_prior(folder)
     if stored_prior is not None:
@@ -214,9 +211,6 @@ def _sets_with_images(digests: Set[str]) -> frozenset[str]:
 
     Of each data set the 256 smallest digests are stored. If a share ``s`` of the images is common, this is overlooked
     with probability ``(1 - s)^256`` (MinHash: Broder, "On the resemblance and containment of documents", 1997).
-
-    Args:
-        digests: Digests of the training images of the search (``harness.data.training_images.image_digests``).
     """
     sketches = json.loads(_packaged(_SKETCHES).read_text(encoding="utf-8"))
     return frozenset(name for name, sketch in sketches.items() if not digests.isdisjoint(sketch))

@@ -95,7 +95,7 @@ def test_interrupted_comparison_resumes_to_same_bytes(
     assert len(repeats) == 10
     assert files_of(out) == expected
     assert run([*command, "--seed", "1"]) == 4
-    with study.owned(out):
+    with study.locked_folder(out):
         assert run(command) == 2
 
 

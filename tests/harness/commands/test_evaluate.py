@@ -22,7 +22,7 @@ from harness.cli import run
 from harness.data.training_images import load
 from harness.evidence import evaluation, ledger, record
 from harness.evidence.evaluation import probabilities
-from harness.evidence.record import Record, WeightFile, weights_path
+from harness.evidence.record import Record, WeightFile
 from harness.exports import c_folder
 from harness.spaces.chips import CHIPS, Fit
 from harness.spaces.network import MNIST, analyse
@@ -55,7 +55,7 @@ def edit(home: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
 def test_verification_stores_weights_of_each_seed(home: Workspace, evidence: Record):
     assert len(evidence.seeds) == 2
     for run_of_seed in evidence.seeds:
-        tensors = load_file(weights_path(home.records, evidence, run_of_seed.index))
+        tensors = load_file(evidence.weights_path(home.records, run_of_seed.index))
         # The order of torch is the order of the network; the digest contains the tied kernel twice.
         order = ["0.weight", *(f"1.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
         order += ["4.weight", *(f"5.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
@@ -69,7 +69,7 @@ def test_verification_stores_weights_of_each_seed(home: Workspace, evidence: Rec
 def test_repeated_verification_restores_missing_and_damaged_weights(
     home: Workspace, evidence: Record, trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ):
-    first, second = (weights_path(home.records, evidence, index) for index in (0, 1))
+    first, second = (evidence.weights_path(home.records, index) for index in (0, 1))
     contents = first.read_bytes(), second.read_bytes()
     first.unlink()
     second.write_bytes(b"cut")
@@ -255,7 +255,7 @@ def test_exported_folder_contains_test_images_of_record(
 def test_damaged_weights_are_refused_before_test_images_are_read(
     position: int, home: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
 ):
-    path, log_before = weights_path(home.records, evidence, 0), home.test_log.read_bytes()
+    path, log_before = evidence.weights_path(home.records, 0), home.test_log.read_bytes()
     content = bytearray(path.read_bytes())
     content[position] ^= 0x80
     path.write_bytes(content)
@@ -266,7 +266,7 @@ def test_damaged_weights_are_refused_before_test_images_are_read(
 
 def outputs_of(home: Workspace, evidence: Record, index: int, pixels: Tensor) -> Tensor:
     """Return the probabilities of the network, computed op by op from the file of weights."""
-    tensors = load_file(weights_path(home.records, evidence, index))
+    tensors = load_file(evidence.weights_path(home.records, index))
     w = {name.removeprefix("ops."): torch.from_numpy(value) for name, value in tensors.items()}
 
     def norm(maps: Tensor, op: str) -> Tensor:

@@ -101,7 +101,7 @@ def test_watch_writes_new_pages_and_ends_with_search(
 ):
     folder = begin_studies("one")
     paths, steps, pages = Workspace(workspace), iter(range(4)), list[bool]()
-    owner = study.owned(folder)
+    owner = study.locked_folder(folder)
     owner.__enter__()
     monkeypatch.setattr(study_page, "write_report", lambda folder, paths, live=False: pages.append(live))
 
@@ -114,7 +114,9 @@ def test_watch_writes_new_pages_and_ends_with_search(
                 owner.__exit__(None, None, None)
 
     watch(folder, paths, sleep)
-    monkeypatch.setattr("harness.interface.session.is_owned", lambda folder: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(
+        "harness.interface.session.is_locked_by_a_process", lambda folder: signal.raise_signal(signal.SIGINT)
+    )
     # Ctrl-C is the ordinary end of a watch.
     assert run(["report", "--watch"]) == 0
 
@@ -205,7 +207,7 @@ def test_studies_of_folds_of_a_classifier_are_one_row_and_removed_together(
     # A study in use prevents the removal of the group.
     folders = Workspace(workspace).studies()
     [busy, *_] = [folder for folder in folders if fullmatch(r"parts-\w{8}-\w{8}", folder.name)]
-    with study.owned(busy):
+    with study.locked_folder(busy):
         assert run(["studies", "--remove", "parts"]) == 2
     assert Workspace(workspace).studies() == folders
     capsys.readouterr()

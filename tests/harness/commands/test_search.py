@@ -14,7 +14,7 @@ import pytest
 
 from harness.cli import run
 from harness.commands.search import _plan_facts
-from harness.evidence.leaderboard_table import Verdict, row_of_record
+from harness.evidence.leaderboard_table import LeaderboardRow, Verification
 from harness.interface import api, session
 from harness.pages import study_page
 from harness.pages.study_facts import read_study
@@ -123,7 +123,7 @@ def test_changed_configuration_and_second_coordinator_are_rejected(workspace: Pa
     assert run([*command, "--target", "97"]) == 3
 
     assert run([*command, "--target", "96"]) == 4
-    with study.owned(workspace / "runs" / "mine"):
+    with study.locked_folder(workspace / "runs" / "mine"):
         assert run([*command, "--target", "97"]) == 2
 
 
@@ -378,7 +378,7 @@ def test_out_of_memory_runs_are_not_counted_as_trained(trainer: Trainer, capsys:
 
 def test_verified_winner_has_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     record = make_record([50, 52, 54, 50, 51])
-    verdict = Verdict(record, row_of_record(record), record.seeds, (), False)
+    verdict = Verification(record, LeaderboardRow.of(record), record.seeds, (), False)
     monkeypatch.setattr(conclude, "conclude", lambda *arguments: verdict)
 
     document = document_of(capsys, *SEARCH, "--trials", "1", code=0)

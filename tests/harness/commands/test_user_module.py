@@ -74,7 +74,7 @@ def test_changed_module_is_rejected_with_recorded_hash(
         assert len(line.splitlines()) == 1
     assert run(["leaderboard", "--check"]) == 4
     assert module.code in capsys.readouterr().out
-    assert [*Workspace(workspace).records.glob("*.json")] == [record.path_of(Workspace(workspace).records, evidence)]
+    assert [*Workspace(workspace).records.glob("*.json")] == [evidence.path(Workspace(workspace).records)]
 
 
 def test_module_is_explained_trained_and_exported(

@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.data.datasets import DATASETS, independent_cases
+from harness.data.datasets import DATASETS
+from harness.data.groups import CrossedEffects, GroupErrors, independent_cases, over_groups_pct
 from harness.evidence import bounds, leaderboard_table, record
-from harness.evidence.bounds import Judgement, _Components, components, error_ratio_of, is_futile
-from harness.evidence.leaderboard_table import Tier
-from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
+from harness.evidence.bounds import ErrorRatio, image_effects, is_futile
+from harness.evidence.ledger import Attempt, AttemptResult, Ledger
 from harness.evidence.record import Record
+from harness.studies.standing import Standing
 from harness.system import statistics
 from harness.system.statistics import lower_bound
 from measurements import false_answers
@@ -57,8 +58,8 @@ def wrong_image_lists(table: np.ndarray) -> list[list[int]]:
     return [np.flatnonzero(row).tolist() for row in table]
 
 
-def variance_components(wrong_images: list[list[int]], images: int) -> _Components:
-    estimate = components(wrong_images, images)
+def variance_components(wrong_images: list[list[int]], images: int) -> CrossedEffects:
+    estimate = image_effects(wrong_images, images)
     assert estimate is not None
     return estimate
 
@@ -109,7 +110,7 @@ def test_degrees_of_freedom_follow_satterthwaite():
 
 @pytest.mark.parametrize(("wrong_images", "images"), [([], 10), ([[1, 2]], 10), ([[0], [0]], 1)])
 def test_components_need_two_seeds_and_two_images(wrong_images: list[list[int]], images: int):
-    assert components(wrong_images, images) is None
+    assert image_effects(wrong_images, images) is None
 
 
 @pytest.mark.parametrize("wrong_images", [[[], [], []], [list(range(8))] * 2])
@@ -182,7 +183,7 @@ def test_bound_over_groups_of_equal_seeds_uses_standard_error_between_groups(con
     errors = [0, 1, 0, 12, 3, 0, 2]
     error = stats.sem([count / 90 for count in errors])
 
-    bound = bounds.over_groups_pct([errors] * 6, [90] * 7, confidence)
+    bound = over_groups_pct([errors] * 6, [90] * 7, confidence)
 
     assert bound == pytest.approx(korn_graubard_bound_pct(18 / 630, error, 6, 630, confidence))
     assert bound < bounds.lower_bound_pct([18] * 6, 630, confidence)
@@ -202,7 +203,7 @@ def test_bound_over_groups_counts_variance_of_seeds_and_of_unequal_groups():
     freedom = min(int(of_both**2 / (of_seeds**2 / 5 + of_groups**2 / 7 + of_residuals**2 / 35)), int(effective - 1))
     error = math.sqrt(of_both * len(sizes) / 6) / sizes.sum()
 
-    bound = bounds.over_groups_pct(errors.tolist(), sizes.tolist(), 0.98)
+    bound = over_groups_pct(errors.tolist(), sizes.tolist(), 0.98)
 
     assert bound == pytest.approx(korn_graubard_bound_pct(share, error, freedom, int(sizes.sum()), 0.98))
 
@@ -211,7 +212,7 @@ def test_bound_over_groups_counts_variance_of_seeds_and_of_unequal_groups():
 def test_bound_over_groups_falls_with_each_error(groups: int, size: int):
     # From no error to two errors in all groups but the last.
     cases = [[(group < count) + (group + groups < count) for group in range(groups)] for count in range(2 * groups)]
-    bounds_pct = [bounds.over_groups_pct([errors] * 6, [size] * groups, 0.98) for errors in cases]
+    bounds_pct = [over_groups_pct([errors] * 6, [size] * groups, 0.98) for errors in cases]
 
     assert bounds_pct == sorted(bounds_pct, reverse=True)
     assert bounds_pct[0] == pytest.approx(korn_graubard_bound_pct(0, 0, groups - 1, groups * size, 0.98))
@@ -225,17 +226,17 @@ def test_bound_over_groups_falls_with_each_error(groups: int, size: int):
 def test_bound_over_groups_uses_effective_number_of_groups(confidence: float, fewest: int):
     # ``fewest`` groups of two kinds, 45 % worse, contain no worse group with at most four times the error probability.
     assert stats.binom.pmf(0, fewest, 0.45) <= 4 * (1 - confidence) < stats.binom.pmf(0, fewest - 1, 0.45)
-    assert bounds.over_groups_pct([[0] * (fewest - 1)] * 6, [40] * (fewest - 1), confidence) == -math.inf
-    equal_bound_pct = bounds.over_groups_pct([[0] * fewest] * 6, [40] * fewest, confidence)
+    assert over_groups_pct([[0] * (fewest - 1)] * 6, [40] * (fewest - 1), confidence) == -math.inf
+    equal_bound_pct = over_groups_pct([[0] * fewest] * 6, [40] * fewest, confidence)
     assert equal_bound_pct == pytest.approx(korn_graubard_bound_pct(0, 0, fewest - 1, 40 * fewest, confidence))
     # One large group decides alone: 7.1 effective groups of 20, with six degrees of freedom.
     sizes = [200, *[20] * 19]
-    bound_pct = bounds.over_groups_pct([[0] * 20] * 6, sizes, confidence)
+    bound_pct = over_groups_pct([[0] * 20] * 6, sizes, confidence)
     expected_pct = korn_graubard_bound_pct(0, 0, 6, 580, confidence) if fewest < 7 else -math.inf
     assert bound_pct == pytest.approx(expected_pct)
-    small_groups = bounds.Groups([1_000, *[20] * 6], dict.fromkeys(range(6), [0] * 7))
-    judgement, _ = bounds.judgement_of(dict.fromkeys(range(6), 0), 1_120, 50.0, [range(6)], groups=small_groups)
-    assert judgement is Judgement.REACHED
+    small_groups = GroupErrors([1_000, *[20] * 6], dict.fromkeys(range(6), [0] * 7))
+    judgement, _ = bounds.standing_of(dict.fromkeys(range(6), 0), 1_120, 50.0, [range(6)], groups=small_groups)
+    assert judgement is Standing.AT_TARGET
 
 
 def test_copies_count_as_effective_number_of_pictures():
@@ -244,10 +245,10 @@ def test_copies_count_as_effective_number_of_pictures():
     effective = sum(sizes) ** 2 / sum(size**2 for size in sizes)
     correction = (stats.t.ppf(0.98, sum(sizes) - 1) / stats.t.ppf(0.98, int(effective - 1))) ** 2
 
-    bound_pct = bounds.over_groups_pct([[0] * len(sizes)] * 6, sizes, 0.98, pictures=effective)
+    bound_pct = over_groups_pct([[0] * len(sizes)] * 6, sizes, 0.98, pictures=effective)
 
     assert bound_pct == pytest.approx(100 * 0.02 ** (1 / (effective * correction)))
-    assert bound_pct < bounds.over_groups_pct([[0] * len(sizes)] * 6, sizes, 0.98)
+    assert bound_pct < over_groups_pct([[0] * len(sizes)] * 6, sizes, 0.98)
 
 
 @pytest.mark.parametrize("group_by", ["", "image"])
@@ -260,11 +261,11 @@ def test_copies_in_groups_of_the_user_count_as_pictures(group_by: str, monkeypat
         test_groups=groups,
         test_pictures=50.0,
     )
-    monkeypatch.setattr(bounds, "dataset", lambda name: spec)
+    monkeypatch.setattr(record, "dataset", lambda name: spec)
 
-    groups_of_record = bounds.groups_of(make_record([0] * 6))
+    groups_of_record = make_record([0] * 6).group_errors
     errors = dict.fromkeys(range(6), 0)
-    _, bound_pct = bounds.judgement_of(errors, 10_000, 90.0, [range(6)], confidence=0.98, groups=groups_of_record)
+    _, bound_pct = bounds.standing_of(errors, 10_000, 90.0, [range(6)], confidence=0.98, groups=groups_of_record)
 
     assert bound_pct is not None
     assert bound_pct < 100 * 0.02 ** (1 / 50)  # of Clopper and Pearson for 50 pictures without an error
@@ -287,7 +288,7 @@ def test_bounds_for_arrays_equal_bounds_of_the_program(count: int):
 
         assert by_seeds == pytest.approx(bounds.lower_bound_pct(totals.tolist(), sum(sizes), confidence), abs=1e-7)
         pictures = independent_cases(sizes) if are_copies else 0.0
-        expected_pct = bounds.over_groups_pct(errors.tolist(), sizes, confidence, pictures=pictures)
+        expected_pct = over_groups_pct(errors.tolist(), sizes, confidence, pictures=pictures)
         assert by_groups == pytest.approx(expected_pct, abs=1e-7)
 
 
@@ -313,13 +314,13 @@ def test_errors_concentrated_in_one_group_do_not_prove_target():
     sizes = [90] * 7
     even_errors, concentrated_errors = [1] * 7, [7, 0, 0, 0, 0, 0, 0]
 
-    def judge(errors: list[int]) -> Judgement:
-        groups = bounds.Groups(sizes, dict.fromkeys(range(6), errors))
-        return bounds.judgement_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)], groups=groups)[0]
+    def judge(errors: list[int]) -> Standing:
+        groups = GroupErrors(sizes, dict.fromkeys(range(6), errors))
+        return bounds.standing_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)], groups=groups)[0]
 
-    assert bounds.judgement_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)])[0] is Judgement.PROVEN
-    assert (judge(even_errors), judge(concentrated_errors)) == (Judgement.PROVEN, Judgement.REACHED)
-    assert bounds.over_groups_pct([[0]] * 6, [90], 0.98) == -math.inf
+    assert bounds.standing_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)])[0] is Standing.VERIFIED
+    assert (judge(even_errors), judge(concentrated_errors)) == (Standing.VERIFIED, Standing.AT_TARGET)
+    assert over_groups_pct([[0]] * 6, [90], 0.98) == -math.inf
 
 
 @pytest.mark.parametrize("images", [40, 300])
@@ -361,14 +362,14 @@ def make_attempt(evidence: Record, **changes: Any) -> Attempt:
     return replace(attempt, **changes)
 
 
-@pytest.mark.parametrize(("errors", "outcome"), [(55, AttemptOutcome.CERTIFIED), (62, AttemptOutcome.FAILED)])
-def test_ending_uses_declared_seeds_only(errors: int, outcome: AttemptOutcome):
+@pytest.mark.parametrize(("errors", "outcome"), [(55, AttemptResult.CERTIFIED), (62, AttemptResult.FAILED)])
+def test_ending_uses_declared_seeds_only(errors: int, outcome: AttemptResult):
     # The last two seeds are not declared; including these seeds would lower the bound far below the target.
     evidence = make_record([*(errors + index % 3 for index in range(20)), 500, 500], beacon="1" * 40)
     accuracies = [100 - (errors + index % 3) / 100 for index in range(20)]
     expected_bound_pct = stats.ttest_1samp(accuracies, 0, alternative="greater").confidence_interval(0.99).low
 
-    computed_outcome, bound_pct = bounds.ending(make_attempt(evidence), evidence)
+    computed_outcome, bound_pct = make_attempt(evidence).result(evidence)
 
     assert computed_outcome is outcome
     assert bound_pct == pytest.approx(expected_bound_pct, abs=1e-9)
@@ -377,7 +378,7 @@ def test_ending_uses_declared_seeds_only(errors: int, outcome: AttemptOutcome):
 def test_attempt_is_open_while_a_seed_is_missing():
     evidence = make_record([40] * 19)
 
-    assert bounds.ending(make_attempt(evidence), evidence) == (AttemptOutcome.OPEN, None)
+    assert make_attempt(evidence).result(evidence) == (AttemptResult.OPEN, None)
 
 
 @pytest.mark.parametrize(
@@ -392,34 +393,34 @@ def test_attempt_is_open_while_a_seed_is_missing():
 )
 def test_contradiction_names_field_that_breaks_rules(changes: dict[str, Any], field: str):
     evidence = make_record([40] * 20, beacon="1" * 40)
-    attempt = make_attempt(evidence, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=99.6)
-    assert bounds.contradiction(attempt, evidence) is None
+    attempt = make_attempt(evidence, outcome=AttemptResult.CERTIFIED, lower_bound_pct=99.6)
+    assert attempt.contradiction(evidence) is None
 
     broken_attempt = replace(attempt, **changes)
 
-    assert (bounds.contradiction(broken_attempt, evidence) or "").startswith(f"attempt 1: {field}: ")
+    assert (broken_attempt.contradiction(evidence) or "").startswith(f"attempt 1: {field}: ")
 
 
 def test_errors_of_unknown_groups_are_assigned_to_fewest_groups(monkeypatch: pytest.MonkeyPatch):
     dataset = replace(DATASETS["mnist"], name="grouped", test_group_sizes=(1, 2, 4, 9_993), test_groups=())
     monkeypatch.setitem(DATASETS, "grouped", dataset)
 
-    assert bounds.groups_of(make_record([9_994], dataset="grouped")).errors == {0: [0, 0, 1, 9_993]}
+    assert make_record([9_994], dataset="grouped").group_errors.errors == {0: [0, 0, 1, 9_993]}
 
 
 @pytest.mark.parametrize(
     ("sizes", "ending", "certified"),
     [
         # 1.2 effective groups, which the first bound over groups under rules 4 did not take into account.
-        ([9_050, *[50] * 19], (AttemptOutcome.CERTIFIED, 99.5), False),
-        ([9_050, *[50] * 19], (AttemptOutcome.FAILED, None), False),
+        ([9_050, *[50] * 19], (AttemptResult.CERTIFIED, 99.5), False),
+        ([9_050, *[50] * 19], (AttemptResult.FAILED, None), False),
         # The data were read again after the attempt, so the group of each image is known now.
-        ([500] * 20, (AttemptOutcome.CERTIFIED, 99.41), True),
-        ([500] * 20, (AttemptOutcome.FAILED, 99.39), False),
+        ([500] * 20, (AttemptResult.CERTIFIED, 99.41), True),
+        ([500] * 20, (AttemptResult.FAILED, 99.39), False),
     ],
 )
 def test_attempt_on_groups_is_judged_by_current_bound_and_keeps_row(
-    sizes: list[int], ending: tuple[AttemptOutcome, float | None], certified: bool, monkeypatch: pytest.MonkeyPatch
+    sizes: list[int], ending: tuple[AttemptResult, float | None], certified: bool, monkeypatch: pytest.MonkeyPatch
 ):
     dataset = replace(DATASETS["mnist"], name="grouped", test_group_sizes=tuple(sizes), test_groups=())
     monkeypatch.setitem(DATASETS, "grouped", dataset)
@@ -427,11 +428,11 @@ def test_attempt_on_groups_is_judged_by_current_bound_and_keeps_row(
     outcome, bound = ending
     attempt = make_attempt(evidence, alpha=0.01, rules=4, outcome=outcome, lower_bound_pct=bound)
 
-    row = leaderboard_table.row_of_record(evidence, Ledger([attempt]))
+    row = leaderboard_table.LeaderboardRow.of(evidence, Ledger([attempt]))
 
-    assert bounds.contradiction(attempt, evidence) is None
-    assert bounds.is_certified(attempt, evidence) == certified == (row.tier is Tier.CERTIFIED)
-    assert ("attempt 1" in row.note) == (outcome is AttemptOutcome.CERTIFIED and not certified)
+    assert attempt.contradiction(evidence) is None
+    assert attempt.is_certified(evidence) == certified == (row.tier is Standing.CERTIFIED)
+    assert ("attempt 1" in row.note) == (outcome is AttemptResult.CERTIFIED and not certified)
     if certified:
         # All errors lie in one of twenty equal groups: the bound of Korn and Graubard (1998) at 99.75 %.
         error_counts = np.zeros((20, 20))
@@ -468,27 +469,25 @@ def test_lower_bound_is_smaller_of_student_and_poisson_bounds(errors: list[int],
 @pytest.mark.parametrize(
     ("errors", "declared", "judgement"),
     [
-        ([50] * 6, [range(6)], Judgement.PROVEN),
-        ([50] * 6, [range(6), range(6, 8)], Judgement.OPEN),
-        ([50] * 4, [range(4)], Judgement.OPEN),
-        ([], [range(4)], Judgement.OPEN),
-        ([61] * 6, [range(6)], Judgement.MISSED),
-        ([60] * 6, [range(6)], Judgement.REACHED),
+        ([50] * 6, [range(6)], Standing.VERIFIED),
+        ([50] * 6, [range(6), range(6, 8)], Standing.MEASURED),
+        ([50] * 4, [range(4)], Standing.MEASURED),
+        ([], [range(4)], Standing.MEASURED),
+        ([61] * 6, [range(6)], Standing.MISSED),
+        ([60] * 6, [range(6)], Standing.AT_TARGET),
         # If seeds are declared singly, the first five decide.
-        ([66, 59, 58, 57, 60, 40, 40, 40, 40, 40], [[at] for at in range(10)], Judgement.REACHED),
+        ([66, 59, 58, 57, 60, 40, 40, 40, 40, 40], [[at] for at in range(10)], Standing.AT_TARGET),
         (
             [70, 59, 58, 57, 60, 40, 40, 40, 40, 40],
             [[0], range(1, 5), *([at] for at in range(5, 10))],
-            Judgement.MISSED,
+            Standing.MISSED,
         ),
         # Undeclared seeds were run before declarations existed, so these seeds come first.
-        ([61] * 5 + [20] * 5, [range(5, 10)], Judgement.MISSED),
+        ([61] * 5 + [20] * 5, [range(5, 10)], Standing.MISSED),
     ],
 )
-def test_judgement_follows_order_of_declarations(
-    errors: list[int], declared: list[Sequence[int]], judgement: Judgement
-):
-    assert bounds.judgement_of(dict(enumerate(errors)), 10_000, 99.4, declared)[0] is judgement
+def test_judgement_follows_order_of_declarations(errors: list[int], declared: list[Sequence[int]], judgement: Standing):
+    assert bounds.standing_of(dict(enumerate(errors)), 10_000, 99.4, declared)[0] is judgement
 
 
 @pytest.mark.parametrize(
@@ -587,9 +586,9 @@ def test_later_seeds_do_not_verify():
     for errors in random.poisson(55, (200, 10)).tolist():
         first = dict(enumerate(errors[:6]))
         all_seeds = dict(enumerate(errors))
-        judgement, _ = bounds.judgement_of(all_seeds, 10_000, 99.4, [range(6), range(6, 10)])
-        assert judgement is not Judgement.PROVEN or (
-            bounds.judgement_of(first, 10_000, 99.4, [range(6)])[0] is Judgement.PROVEN
+        judgement, _ = bounds.standing_of(all_seeds, 10_000, 99.4, [range(6), range(6, 10)])
+        assert judgement is not Standing.VERIFIED or (
+            bounds.standing_of(first, 10_000, 99.4, [range(6)])[0] is Standing.VERIFIED
         )
 
 
@@ -661,12 +660,12 @@ def test_threshold_follows_from_error_ratio(
     (tmp_path / "error-ratios.json").write_text(json.dumps({"mnist": measurement}))
     monkeypatch.setattr(bounds, "files", lambda package: tmp_path)
 
-    ratio = error_ratio_of(DATASETS["mnist"], target_pct)
+    ratio = ErrorRatio.of(DATASETS["mnist"], target_pct)
 
     assert ratio.threshold_pct(target_pct) == pytest.approx(threshold_pct, abs=1e-5)
     assert (ratio.network_deviation, ratio.images_deviation) == (0.06, None)
     # Without a measured ratio the margin is one standard error over the validation images.
     unmeasured, error_share = replace(DATASETS["kmnist"], validation_size=100, folds=5), 1 - target_pct / 100
     margin_pct = 100 * min(math.sqrt(error_share * (1 - error_share) / 500), error_share / 2)
-    assert error_ratio_of(unmeasured, target_pct).threshold_pct(target_pct) == pytest.approx(target_pct + margin_pct)
-    assert error_ratio_of(unmeasured, target_pct).relative_error is None
+    assert ErrorRatio.of(unmeasured, target_pct).threshold_pct(target_pct) == pytest.approx(target_pct + margin_pct)
+    assert ErrorRatio.of(unmeasured, target_pct).relative_error is None

@@ -13,10 +13,10 @@ from scipy import stats
 
 from harness.cli import run
 from harness.data.datasets import dataset
-from harness.evidence import bounds, ledger, record
+from harness.data.groups import GroupErrors
 from harness.evidence import certificate as certificates
-from harness.evidence.bounds import Groups
-from harness.evidence.certificate import Certificate, _computed, certificate_of, check, is_declared
+from harness.evidence import ledger, record
+from harness.evidence.certificate import Certificate, _computed, recomputed
 from harness.spaces.network import Task
 from harness.spaces.notation import parse_network
 from harness.system.errors import ContentError
@@ -65,7 +65,7 @@ def test_check_recomputes_certificate(errors: tuple[int, ...], verdict: str, tmp
     expected.save(path)
 
     assert expected.verdict == verdict
-    assert check(path).mean_pct == pytest.approx(expected.mean_pct)
+    assert recomputed(path).mean_pct == pytest.approx(expected.mean_pct)
 
 
 def grouped_certificate() -> Certificate:
@@ -113,9 +113,9 @@ def test_grouped_certificate_is_checked_by_groups(changes: dict[str, Any], tmp_p
 
     if changes:
         with pytest.raises(ContentError):
-            check(path)
+            recomputed(path)
     else:
-        assert "8 groups" in str(check(path))
+        assert "8 groups" in str(recomputed(path))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_forged_certificate_is_refused(changes: dict[str, Any], tmp_path: Path):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
     with pytest.raises(ContentError):
-        check(path)
+        recomputed(path)
 
 
 @pytest.fixture
@@ -155,9 +155,10 @@ def declared_certificate(workspace: Path) -> tuple[Certificate, Workspace]:
     home = Workspace(workspace)
     evidence = make_record([50 + index % 3 for index in range(20)])
     mnist = dataset("mnist")
-    declaration = ledger.declare_certificate(home.ledger, evidence.key, range(20), data=replace(mnist, sha256="0" * 64))
+    data = replace(mnist, sha256="0" * 64)
+    declaration = ledger.declare_seeds(home.ledger, evidence.key, range(20), certified_data=data)
     record.write(home.records, evidence)
-    return replace(certificate_of(evidence, declaration), data_hash="0" * 64), home
+    return replace(Certificate.of(evidence, declaration), data_hash="0" * 64), home
 
 
 @pytest.mark.parametrize(
@@ -179,17 +180,17 @@ def test_certificate_that_differs_from_declaration_is_refused(
     forgery = replace(original, **changes)
     # All figures are recomputed from the forged values, so the file itself is consistent.
     seeds = tuple(derive_seed(original.hash, original.recipe.hash, Purpose.VERIFY, index) for index in forgery.indices)
-    values = _computed(forgery.test_errors, forgery.test_size, forgery.target_pct, forgery.alpha, Groups())
+    values = _computed(forgery.test_errors, forgery.test_size, forgery.target_pct, forgery.alpha, GroupErrors())
     forgery = replace(forgery, seeds=seeds, **values)
     forgery.save(path)
 
-    assert is_declared(original, path, home)
-    assert check(path) == forgery
+    assert original.is_declared(path, home)
+    assert recomputed(path) == forgery
     with pytest.raises(ContentError, match=field):
-        is_declared(forgery, path, home)
+        forgery.is_declared(path, home)
     assert run(["check", str(path)]) == 4
     assert run(["check", str(tmp_path)]) == run(["check", str(tmp_path / "absent.json")]) == 2
-    assert not is_declared(original, path, Workspace(tmp_path / "elsewhere"))
+    assert not original.is_declared(path, Workspace(tmp_path / "elsewhere"))
 
 
 @pytest.mark.parametrize("has_group_of_image", [False, True])
@@ -202,7 +203,7 @@ def test_errors_by_group_are_compared_only_if_groups_of_images_are_known(
     original, home = declared_certificate
     groups = (0,) * 4_000 + (1,) * 6_000 if has_group_of_image else ()
     spec = replace(dataset("mnist"), test_group_sizes=(4_000, 6_000), test_groups=groups, group_by="person")
-    for module in (bounds, certificates):
+    for module in (record, certificates):
         monkeypatch.setattr(module, "dataset", lambda _: spec)
     # Version 0.1 assigned errors without a group to the first groups.
     old_certificate = replace(
@@ -211,9 +212,9 @@ def test_errors_by_group_are_compared_only_if_groups_of_images_are_known(
 
     if has_group_of_image:
         with pytest.raises(ContentError, match="group_errors"):
-            is_declared(old_certificate, tmp_path / "certificate.json", home)
+            old_certificate.is_declared(tmp_path / "certificate.json", home)
     else:
-        assert is_declared(old_certificate, tmp_path / "certificate.json", home)
+        assert old_certificate.is_declared(tmp_path / "certificate.json", home)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 19])
@@ -226,7 +227,7 @@ def test_certificate_with_fewer_than_twenty_seeds_is_refused(count: int, tmp_pat
     )
 
     with pytest.raises(ContentError):
-        check(path)
+        recomputed(path)
 
 
 def test_duplicate_key_is_refused(tmp_path: Path):
@@ -235,4 +236,4 @@ def test_duplicate_key_is_refused(tmp_path: Path):
     path.write_text(path.read_text().rstrip().removesuffix("}") + ', "test_size": 200}')
 
     with pytest.raises(ContentError, match="test_size"):
-        check(path)
+        recomputed(path)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.data.datasets import DATASETS
 from harness.evidence.evaluation import Evaluation, bounds_of, evaluated, probabilities
-from harness.evidence.leaderboard_table import row_of_record
+from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.evidence.record import SeedRun, WeightFile
 from harness.training.recipe import Precision
 from tests.factories import make_record
@@ -162,4 +162,4 @@ def test_bound_over_images_counts_groups_of_test_images(monkeypatch: pytest.Monk
 
     _, bound = bounds_of(record, evaluations)
 
-    assert bound == row_of_record(record).lower_bound_images_pct
+    assert bound == LeaderboardRow.of(record).lower_bound_images_pct

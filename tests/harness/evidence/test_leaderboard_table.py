@@ -19,23 +19,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.cli import run
-from harness.evidence import bounds, leaderboard_table, ledger, record
+from harness.evidence import leaderboard_table, ledger, record
 from harness.evidence.leaderboard_table import (
-    SCHEMA_VERSION,
+    _SCHEMA_VERSION,
+    Evidence,
     LeaderboardRow,
-    Tier,
     read,
     read_claims,
     to_csv,
-    undeclared_seeds,
 )
-from harness.evidence.ledger import AttemptOutcome
+from harness.evidence.ledger import AttemptResult
 from harness.evidence.record import Record
 from harness.publication.consistency import faults
 from harness.publication.evidence import publish
 from harness.spaces.network import Architecture
 from harness.spaces.notation import parse_network
 from harness.studies import config as study
+from harness.studies.standing import Standing
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
@@ -72,16 +72,14 @@ def test_row_counts_attempts_at_target_and_states_confidence(home: Workspace):
     ledger.declare_attempt(home.ledger, evidence.key._replace(target_pct=99.5), 30, 30)
     ledger.declare_attempt(home.ledger, evidence.key._replace(dataset="kmnist"), 60, 30)
 
-    before = leaderboard_table.row_of_record(evidence, ledger.read(home.ledger))
-    ledger.close(
-        home.ledger, attempt, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=bounds.ending(attempt, evidence)[1]
-    )
-    after = leaderboard_table.row_of_record(evidence, ledger.read(home.ledger))
+    before = leaderboard_table.LeaderboardRow.of(evidence, ledger.read(home.ledger))
+    ledger.close(home.ledger, attempt, outcome=AttemptResult.CERTIFIED, lower_bound_pct=attempt.result(evidence)[1])
+    after = leaderboard_table.LeaderboardRow.of(evidence, ledger.read(home.ledger))
 
     # The attempt spends 0.8 % and is decided at 1 - 0.8 % / 4. Quantiles of Student's distribution by SciPy.
     bound_pct = 99.45 - stats.t.ppf(0.998, 29) * 0.03 * math.sqrt(30 / 29) / math.sqrt(30)
     assert (before.attempts, before.confidence) == (2, 0.984)
-    assert (after.attempts, after.confidence, after.tier) == (2, 0.998, Tier.CERTIFIED)
+    assert (after.attempts, after.confidence, after.tier) == (2, 0.998, Standing.CERTIFIED)
     assert after.lower_bound_pct == pytest.approx(bound_pct)
 
 
@@ -89,23 +87,23 @@ def test_row_counts_attempts_at_target_and_states_confidence(home: Workspace):
     ("errors", "declared", "tier"),
     [
         # The mean of the first six is 61 errors, of all twelve 56.
-        ([61] * 6 + [51] * 6, [range(6), range(6, 12)], Tier.MEASURED),
-        ([61] * 6 + [51] * 6, [range(12)], Tier.VERIFIED),
-        ([60, 62, 58, 60, 62, 58] + [40] * 6, [range(6), range(6, 12)], Tier.AT_TARGET),
-        ([50] * 6 + [75] * 6, [range(6), range(6, 12)], Tier.MEASURED),
+        ([61] * 6 + [51] * 6, [range(6), range(6, 12)], Standing.MEASURED),
+        ([61] * 6 + [51] * 6, [range(12)], Standing.VERIFIED),
+        ([60, 62, 58, 60, 62, 58] + [40] * 6, [range(6), range(6, 12)], Standing.AT_TARGET),
+        ([50] * 6 + [75] * 6, [range(6), range(6, 12)], Standing.MEASURED),
         # The first five seeds decide if the first declaration has fewer.
-        ([61] * 4 + [51] * 8, [range(4), range(4, 12)], Tier.AT_TARGET),
-        ([20] * 4 + [61] * 8, [range(4), range(4, 12)], Tier.AT_TARGET),
+        ([61] * 4 + [51] * 8, [range(4), range(4, 12)], Standing.AT_TARGET),
+        ([20] * 4 + [61] * 8, [range(4), range(4, 12)], Standing.AT_TARGET),
     ],
 )
 def test_tier_follows_from_first_declaration_and_all_seeds(
-    errors: list[int], declared: list[range], tier: Tier, home: Workspace
+    errors: list[int], declared: list[range], tier: Standing, home: Workspace
 ):
     evidence = make_record(errors)
     for indices in declared:
-        ledger.declare_verification(home.ledger, evidence.key, indices)
+        ledger.declare_seeds(home.ledger, evidence.key, indices)
 
-    assert leaderboard_table.row_of_record(evidence, ledger.read(home.ledger)).tier is tier
+    assert leaderboard_table.LeaderboardRow.of(evidence, ledger.read(home.ledger)).tier is tier
 
 
 def test_row_figures_follow_from_seeds():
@@ -113,7 +111,7 @@ def test_row_figures_follow_from_seeds():
     diverged = replace(evidence.seeds[2], status=Status.DIVERGED, best_test_errors=65)
     evidence = replace(evidence, seeds=(*evidence.seeds[:2], diverged))
 
-    row = leaderboard_table.row_of_record(evidence)
+    row = leaderboard_table.LeaderboardRow.of(evidence)
 
     assert row.mean_test_accuracy_pct == pytest.approx(99.4)
     assert row.std_test_accuracy_pct == pytest.approx(0.1)
@@ -129,7 +127,7 @@ def test_row_figures_follow_from_seeds():
 
 def row(**changes: Any) -> LeaderboardRow:
     values = {
-        "tier": Tier.MEASURED,
+        "tier": Standing.MEASURED,
         "target_pct": 99.4,
         "reached": False,
         "parameters": 900,
@@ -146,22 +144,22 @@ def row(**changes: Any) -> LeaderboardRow:
 
 def test_rows_are_ranked_by_reached_tier_size_accuracy_hash():
     expected = [
-        row(reached=True, tier=Tier.CERTIFIED, parameters=9_000),
-        row(reached=True, tier=Tier.VERIFIED, parameters=100, mean_test_accuracy_pct=99.4),
-        row(reached=True, tier=Tier.VERIFIED, parameters=200, mean_test_accuracy_pct=99.6),
-        row(reached=True, tier=Tier.VERIFIED, parameters=200, mean_test_accuracy_pct=99.5),
-        row(reached=True, tier=Tier.AT_TARGET, parameters=50, mean_test_accuracy_pct=99.9),
-        row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=99.0),
-        row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="aaaaaaaaaaaa"),
-        row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="bbbbbbbbbbbb"),
-        row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="bbbbbbbbbbbb", recipe_hash="1"),
-        row(tier=Tier.SEARCHED, parameters=10, validation_accuracy_pct=99.9),
-        row(tier=Tier.SEARCHED, parameters=10, validation_accuracy_pct=99.8),
-        row(tier=Tier.SEARCHED, parameters=90, validation_accuracy_pct=99.4),
-        row(tier=Tier.SEARCHED, parameters=80, validation_accuracy_pct=99.39),
-        row(tier=Tier.SEARCHED, parameters=70, validation_accuracy_pct=99.0),
-        row(tier=Tier.SEARCHED, parameters=10),
-        row(tier=Tier.CLAIMED, parameters=1, mean_test_accuracy_pct=100.0),
+        row(reached=True, tier=Standing.CERTIFIED, parameters=9_000),
+        row(reached=True, tier=Standing.VERIFIED, parameters=100, mean_test_accuracy_pct=99.4),
+        row(reached=True, tier=Standing.VERIFIED, parameters=200, mean_test_accuracy_pct=99.6),
+        row(reached=True, tier=Standing.VERIFIED, parameters=200, mean_test_accuracy_pct=99.5),
+        row(reached=True, tier=Standing.AT_TARGET, parameters=50, mean_test_accuracy_pct=99.9),
+        row(tier=Standing.MEASURED, parameters=50, mean_test_accuracy_pct=99.0),
+        row(tier=Standing.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="aaaaaaaaaaaa"),
+        row(tier=Standing.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="bbbbbbbbbbbb"),
+        row(tier=Standing.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="bbbbbbbbbbbb", recipe_hash="1"),
+        row(tier=Standing.SEARCHED, parameters=10, validation_accuracy_pct=99.9),
+        row(tier=Standing.SEARCHED, parameters=10, validation_accuracy_pct=99.8),
+        row(tier=Standing.SEARCHED, parameters=90, validation_accuracy_pct=99.4),
+        row(tier=Standing.SEARCHED, parameters=80, validation_accuracy_pct=99.39),
+        row(tier=Standing.SEARCHED, parameters=70, validation_accuracy_pct=99.0),
+        row(tier=Standing.SEARCHED, parameters=10),
+        row(tier=Standing.CLAIMED, parameters=1, mean_test_accuracy_pct=100.0),
     ]
     for seed in range(20):
         shuffled = random.Random(seed).sample(expected, len(expected))
@@ -229,8 +227,8 @@ def test_claim_never_counts_as_reached_and_has_own_row(home: Workspace):
 
     first, second = leaderboard_table.collect(home)
 
-    assert (first.tier, first.reached) == (Tier.VERIFIED, True)
-    assert (second.tier, second.reached, second.note) == (Tier.CLAIMED, False, "best epoch; someone")
+    assert (first.tier, first.reached) == (Standing.VERIFIED, True)
+    assert (second.tier, second.reached, second.note) == (Standing.CLAIMED, False, "best epoch; someone")
     assert second.mean_test_accuracy_pct == 99.99
 
 
@@ -254,7 +252,7 @@ def test_study_adds_only_pareto_front(home: Workspace):
         (network_of_width(6), 99.3),
         (network_of_width(4), 99.1),
     ]
-    assert {item.tier for item in rows} == {Tier.SEARCHED}
+    assert {item.tier for item in rows} == {Standing.SEARCHED}
     assert {item.study for item in rows} == {"s"}
 
 
@@ -287,9 +285,9 @@ def test_shipped_evidence_is_ranked_in_workspace_and_stays_unchanged(clone: Path
 
     # The seed of the workspace joins the shipped seed.
     assert {(str(row.architecture), row.tier, row.test_errors_mean) for row in rows} == {
-        (network_of_width(6), Tier.MEASURED, 65),
-        (network_of_width(5), Tier.SEARCHED, None),
-        (network_of_width(4), Tier.SEARCHED, None),
+        (network_of_width(6), Standing.MEASURED, 65),
+        (network_of_width(5), Standing.SEARCHED, None),
+        (network_of_width(4), Standing.SEARCHED, None),
     }
     assert leaderboard_table.read(home.leaderboard) == rows
     assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
@@ -304,11 +302,11 @@ def test_row_is_published_with_evidence_and_all_attempts(clone: Path, home: Work
         files.append_line(
             home.test_log, json.dumps({"dataset": "mnist", "purpose": f"verify {evidence.hash} fast seed 0"})
         )
-        files.write_bytes(record.weights_path(home.records, evidence, 0), evidence.hash.encode())
-    ledger.declare_verification(home.ledger, verified.key, range(5))
-    ledger.declare_verification(home.ledger, unpublished.key, range(1))
+        files.write_bytes(evidence.weights_path(home.records, 0), evidence.hash.encode())
+    ledger.declare_seeds(home.ledger, verified.key, range(5))
+    ledger.declare_seeds(home.ledger, unpublished.key, range(1))
     attempt = ledger.declare_attempt(home.ledger, failed.key, 0, 20)
-    ledger.close(home.ledger, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=bounds.ending(attempt, failed)[1])
+    ledger.close(home.ledger, attempt, outcome=AttemptResult.FAILED, lower_bound_pct=attempt.result(failed)[1])
 
     publish(home, verified.hash)
     publish(home, verified.hash)
@@ -372,16 +370,19 @@ def test_torn_ledger_line_removes_only_certification(home: Workspace):
     ledger.close(
         home.ledger,
         ledger.declare_attempt(home.ledger, first.key, 0, 30),
-        outcome=ledger.AttemptOutcome.CERTIFIED,
+        outcome=ledger.AttemptResult.CERTIFIED,
         # All 30 seeds have 40 errors; the Poisson bound allows -ln(0.0025) / 30 further errors per seed.
         lower_bound_pct=100 - (40 - math.log(0.0025) / 30) / 100,
     )
-    assert leaderboard_table.survey(home).rows[0].tier is Tier.CERTIFIED
+    assert leaderboard_table.survey(home).rows[0].tier is Standing.CERTIFIED
     home.ledger.write_bytes(home.ledger.read_bytes()[:-50])
 
     survey = leaderboard_table.survey(home)
 
-    assert [(row.hash, row.tier) for row in survey.rows] == [(first.hash, Tier.VERIFIED), (second.hash, Tier.MEASURED)]
+    assert [(row.hash, row.tier) for row in survey.rows] == [
+        (first.hash, Standing.VERIFIED),
+        (second.hash, Standing.MEASURED),
+    ]
     [damage] = survey.damage
     assert f"{home.ledger}, line 2: " in damage.message
     assert leaderboard_table.refresh(home) == list(survey.rows)
@@ -395,7 +396,7 @@ def test_torn_ledger_line_removes_only_certification(home: Workspace):
 def test_figures_of_searched_network_are_recomputed(field: str, value: object, clone: Path, home: Workspace):
     path = clone / "leaderboard.csv"
     rows = leaderboard_table.read(path)
-    assert rows[1].tier is Tier.SEARCHED
+    assert rows[1].tier is Standing.SEARCHED
     files.write_text(path, leaderboard_table.to_csv([rows[0], replace(rows[1], **{field: value})]))  # type: ignore[arg-type]
 
     assert [getattr(row, field) for row in leaderboard_table.collect(home)] == [getattr(row, field) for row in rows]
@@ -434,7 +435,7 @@ def test_certification_during_survey_is_no_damage(
             yield
             evidence = replace(draft, seeds=tuple(runs[:count]))
             record.write(home.records, evidence)
-        outcome, bound = bounds.ending(attempt, evidence)
+        outcome, bound = attempt.result(evidence)
         ledger.close(home.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
 
     certification = certify()
@@ -450,7 +451,7 @@ def test_certification_during_survey_is_no_damage(
 
     survey = leaderboard_table.survey(home)
 
-    assert (survey.damage, [row.tier for row in survey.rows]) == ((), [Tier.CERTIFIED])
+    assert (survey.damage, [row.tier for row in survey.rows]) == ((), [Standing.CERTIFIED])
 
 
 def test_row_without_declaration_is_measured_and_reported_once(workspace: Path, capsys: pytest.CaptureFixture[str]):
@@ -459,21 +460,21 @@ def test_row_without_declaration_is_measured_and_reported_once(workspace: Path, 
     runs = [replace(run, started_utc=f"2026-11-25T08:00:0{run.index}+00:00") for run in draft.seeds]
     evidence = replace(draft, seeds=tuple(runs))
     record.write(home.records, evidence)
-    ledger.declare_verification(home.ledger, evidence.key, range(6))
+    ledger.declare_seeds(home.ledger, evidence.key, range(6))
     [declared_row] = leaderboard_table.collect(home)
     home.ledger.unlink()
 
     [row] = leaderboard_table.collect(home)
     leaderboard_table.refresh(home)
 
-    assert (declared_row.tier, declared_row.reached) == (Tier.VERIFIED, True)
-    assert (row.tier, row.reached, row.seeds) == (Tier.MEASURED, False, 6)
+    assert (declared_row.tier, declared_row.reached) == (Standing.VERIFIED, True)
+    assert (row.tier, row.reached, row.seeds) == (Standing.MEASURED, False, 6)
     [warning] = capsys.readouterr().err.splitlines()
     assert str(home.ledger) in warning
     assert evidence.hash in warning
     # Seeds that are older than declarations need no declaration.
     record.write(home.records, make_record([50] * 6, network_of_width(5)))
-    assert [each.tier for each in leaderboard_table.survey(home).rows] == [Tier.VERIFIED, Tier.MEASURED]
+    assert [each.tier for each in leaderboard_table.survey(home).rows] == [Standing.VERIFIED, Standing.MEASURED]
 
 
 def test_certified_row_with_undeclared_seed_is_measured(workspace: Path):
@@ -482,17 +483,21 @@ def test_certified_row_with_undeclared_seed_is_measured(workspace: Path):
     attempt = ledger.declare_attempt(home.ledger, draft.key, 0, 20)
     runs = [replace(run, attempt=attempt.number) for run in draft.seeds]
     undeclared_run = replace(make_record([50], first=20).seeds[0], started_utc="2026-11-25T08:00:00+00:00")
-    outcome, bound = bounds.ending(attempt, replace(draft, seeds=tuple(runs)))
+    outcome, bound = attempt.result(replace(draft, seeds=tuple(runs)))
     ledger.close(home.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
     tiers = []
     for seeds in (runs, [*runs, undeclared_run]):
         record.write(home.records, replace(draft, seeds=tuple(seeds)))
         survey = leaderboard_table.survey(home)
         tiers.append(
-            (survey.rows[0].tier, survey.rows[0].reached, len(undeclared_seeds(survey.records[0], survey.entries)))
+            (
+                survey.rows[0].tier,
+                survey.rows[0].reached,
+                len(leaderboard_table._undeclared_seeds(survey.records[0], survey.entries)),
+            )
         )
 
-    assert tiers == [(Tier.CERTIFIED, True, 0), (Tier.MEASURED, False, 1)]
+    assert tiers == [(Standing.CERTIFIED, True, 0), (Standing.MEASURED, False, 1)]
 
 
 def test_tested_before_finds_weights_tested_on_earlier_test_part():
@@ -507,8 +512,10 @@ def test_tested_before_finds_weights_tested_on_earlier_test_part():
     unrelated = make("fashion-mnist", 9, "d", None)
     records = [original, edited, unrelated, make("mnist-5k", 9, None, "e")]
 
-    assert leaderboard_table.tested_before(edited, records) == ["mnist"]
-    assert [leaderboard_table.tested_before(each, records) for each in (original, unrelated)] == [[], []]
+    evidence = Evidence(Workspace(Path()), tuple(records), ledger.Ledger())
+
+    assert evidence.tested_before(edited) == ["mnist"]
+    assert [evidence.tested_before(each) for each in (original, unrelated)] == [[], []]
 
 
 # The table -------------------------------------------------------------------------------------------
@@ -523,7 +530,7 @@ OLD_COLUMNS = (
 )
 OTHER_COLUMNS = (("holds_corrected", "holds_otherwise"), ("parameters,", "macs,"), (",seeds,", ",seeds,seeds,"))
 ROW = LeaderboardRow(
-    rank=1, tier=Tier.VERIFIED, target_pct=99.4, reached=True, parameters=12_088, macs=400_000, receptive_field=20,
+    rank=1, tier=Standing.VERIFIED, target_pct=99.4, reached=True, parameters=12_088, macs=400_000, receptive_field=20,
     mean_test_accuracy_pct=99.41000000000001, dataset="mnist", recipe="fast",
     architecture=parse_network("conv3x3(8) | gap | linear(10)"), hash="0123456789ab", protocol_version=1,
 )  # fmt: skip
@@ -546,7 +553,7 @@ VALUES = {
     "int": st.integers(-(10**12), 10**12),
     "float": NUMBER,
     "bool": st.booleans(),
-    "Tier": st.sampled_from(Tier),
+    "Standing": st.sampled_from(Standing),
     "WrittenNetwork": st.from_type(Architecture),
     "float | None": st.none() | NUMBER,
     "int | None": st.none() | st.integers(0, 10**6),
@@ -561,7 +568,7 @@ def test_read_returns_written_rows(rows: list[LeaderboardRow], tmp_path_factory:
     path = tmp_path_factory.getbasetemp() / "round-trip.csv"
     path.write_bytes(to_csv(rows).encode("utf-8"))
 
-    assert read(path) == [replace(row, schema_version=SCHEMA_VERSION) for row in rows]
+    assert read(path) == [replace(row, schema_version=_SCHEMA_VERSION) for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -633,8 +640,8 @@ def test_measured_claim_has_measured_row_that_is_not_reached(tmp_path: Path):
     claim, row = read_claims(path)
 
     accuracies = 100 - np.array(errors) / 100
-    assert (claim.tier, claim.mean_test_accuracy_pct) == (Tier.CLAIMED, CLAIM["test_accuracy_pct"])
-    assert (row.tier, row.reached, row.seeds, row.lower_bound_pct) == (Tier.MEASURED, False, 5, None)
+    assert (claim.tier, claim.mean_test_accuracy_pct) == (Standing.CLAIMED, CLAIM["test_accuracy_pct"])
+    assert (row.tier, row.reached, row.seeds, row.lower_bound_pct) == (Standing.MEASURED, False, 5, None)
     assert row.mean_test_accuracy_pct == pytest.approx(accuracies.mean())
     assert row.std_test_accuracy_pct == pytest.approx(accuracies.std(ddof=1))
     assert row.best_epoch_test_accuracy_pct == pytest.approx(99.68)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.data.datasets import DATASETS
 from harness.evidence import ledger
-from harness.evidence.ledger import Attempt, AttemptOutcome, Registration
+from harness.evidence.ledger import Attempt, AttemptResult, Declaration, Registration
 from harness.evidence.record import RowKey
 from harness.system import files
 from harness.system.errors import ContentError
@@ -33,6 +34,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.jsonl"
 
 
+def declare_certificate(path: Path, key: RowKey, test_sketch: tuple[str, ...] = ()) -> Declaration:
+    return ledger.declare_seeds(path, key, range(20), None, test_sketch, DATASETS["mnist"])
+
+
 def write_old_attempts(path: Path, count: int) -> None:
     """Write attempts in the format of versions without alpha, commit and rules."""
     for number in range(1, count + 1):
@@ -43,34 +48,34 @@ def write_old_attempts(path: Path, count: int) -> None:
 
 def test_attempts_are_numbered_across_rows_and_selected_by_row(path: Path):
     first = ledger.declare_attempt(path, KEY, 0, 30)
-    ledger.close(path, first, outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
+    ledger.close(path, first, outcome=AttemptResult.FAILED, lower_bound_pct=None)
     ledger.declare_attempt(path, OTHER, 0, 30)
     third = ledger.declare_attempt(path, KEY, 30, 30)
 
     assert [attempt.number for attempt in ledger.read(path).attempts] == [1, 2, 3]
     assert [attempt.number for attempt in ledger.read(path).attempts if attempt.key == KEY] == [1, 3]
-    assert ledger.open_attempt(path, KEY) == third
+    assert ledger.read(path).open_attempt(KEY) == third
 
 
 def test_attempts_with_equal_number_from_two_clones_both_count(tmp_path: Path):
     first_clone, second_clone, merged = (tmp_path / name for name in ("mine", "theirs", "merged"))
     for path, key in ((first_clone, KEY), (second_clone, OTHER)):
         attempt = ledger.declare_attempt(path, key, 0, 30)
-        ledger.close(path, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
+        ledger.close(path, attempt, outcome=AttemptResult.FAILED, lower_bound_pct=None)
     merged.write_bytes(first_clone.read_bytes() + second_clone.read_bytes())
 
     attempts = [(attempt.number, attempt.hash, attempt.outcome) for attempt in ledger.read(merged).attempts]
-    assert attempts == [(1, KEY.hash, AttemptOutcome.FAILED), (1, OTHER.hash, AttemptOutcome.FAILED)]
+    assert attempts == [(1, KEY.hash, AttemptResult.FAILED), (1, OTHER.hash, AttemptResult.FAILED)]
     assert ledger.declare_attempt(merged, KEY, 30, 30).number == 2
 
 
 def test_failed_attempt_cannot_become_certified(path: Path):
     declared = ledger.declare_attempt(path, KEY, 0, 30)
-    ledger.close(path, declared, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.3)
-    ledger.close(path, declared, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=99.5)
+    ledger.close(path, declared, outcome=AttemptResult.FAILED, lower_bound_pct=99.3)
+    ledger.close(path, declared, outcome=AttemptResult.CERTIFIED, lower_bound_pct=99.5)
 
     damage: list[ContentError] = []
-    assert [attempt.outcome for attempt in ledger.read(path, damage).attempts] == [AttemptOutcome.FAILED]
+    assert [attempt.outcome for attempt in ledger.read(path, damage).attempts] == [AttemptResult.FAILED]
     assert len(damage) == 1
 
 
@@ -84,7 +89,7 @@ def test_concurrent_attempts_get_different_numbers(path: Path):
 
 def test_damaged_line_is_skipped_and_reported_once(path: Path, capsys: pytest.CaptureFixture[str]):
     first, second = ledger.declare_attempt(path, KEY, 0, 30), ledger.declare_attempt(path, OTHER, 0, 30)
-    ledger.close(path, first, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.1)
+    ledger.close(path, first, outcome=AttemptResult.FAILED, lower_bound_pct=99.1)
     path.write_text(path.read_text(encoding="utf-8")[:-50], encoding="utf-8")
 
     damage: list[ContentError] = []
@@ -96,12 +101,12 @@ def test_damaged_line_is_skipped_and_reported_once(path: Path, capsys: pytest.Ca
 
 
 def test_damaged_line_counts_as_look_and_attempt_on_all_data_sets(path: Path):
-    ledger.declare_certificate(path, KEY, range(20))
+    declare_certificate(path, KEY)
     alphas = ledger.next_look_alpha(path, "kmnist"), ledger.next_alpha(ledger.read(path).spending_entries, "kmnist")
     with path.open("a", encoding="utf-8") as file:
         file.write("{\n")
 
-    entry = ledger.declare_certificate(path, KEY._replace(dataset="kmnist"), range(20))
+    entry = declare_certificate(path, KEY._replace(dataset="kmnist"))
 
     assert alphas == (0.02, 0.01)
     assert (entry.look_alpha, entry.alpha) == (0.016, 0.008)
@@ -159,7 +164,7 @@ def test_looks_at_overlapping_test_images_share_alpha(path: Path):
     overlapping = KEY._replace(dataset="digits-1")
     disjoint = KEY._replace(dataset="digits-2")
     for key, test_sketch in ((KEY, A), (KEY, A), (target, A), (overlapping, B), (disjoint, ("x", "y"))):
-        ledger.declare_verification(path, key, [len(ledger.read(path).declarations)], test_sketch=test_sketch)
+        ledger.declare_seeds(path, key, [len(ledger.read(path).declarations)], test_sketch=test_sketch)
 
     # Further seeds of a row spend nothing; disjoint test images have a separate alpha.
     declarations = ledger.read(path).declarations
@@ -170,7 +175,7 @@ def test_looks_at_overlapping_test_images_share_alpha(path: Path):
 
 def test_looks_spend_at_most_a_tenth(path: Path):
     def look(number: int) -> None:
-        ledger.declare_verification(path, KEY._replace(hash=f"{number:012d}"), [0])
+        ledger.declare_seeds(path, KEY._replace(hash=f"{number:012d}"), [0])
 
     for number in range(30):
         look(number)
@@ -185,19 +190,19 @@ def test_looks_spend_at_most_a_tenth(path: Path):
 
 
 def test_look_without_alpha_counts_two_per_cent(path: Path):
-    ledger.declare_verification(path, KEY, [0])
+    ledger.declare_seeds(path, KEY, [0])
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     entry = {name: value for name, value in lines[0].items() if name not in ("look_alpha", "test_sketch")}
     # Seven declarations of single seeds of a network count as a single look.
     path.write_text("".join(json.dumps(entry | {"indices": [seed]}) + "\n" for seed in range(7)), encoding="utf-8")
 
     assert ledger.read(path).look_alpha(KEY) == 0.02
-    ledger.declare_verification(path, OTHER, [0])
+    ledger.declare_seeds(path, OTHER, [0])
     assert ledger.read(path).look_alpha(OTHER) == 0.016
 
 
 def test_attempt_counts_as_look(path: Path):
-    ledger.declare_verification(path, KEY, [0])
+    ledger.declare_seeds(path, KEY, [0])
     ledger.declare_attempt(path, OTHER, 0, 20)
 
     assert ledger.read(path).look_alpha(OTHER) == 0.016
@@ -206,7 +211,7 @@ def test_attempt_counts_as_look(path: Path):
 
 @pytest.mark.parametrize("look_alpha", [-0.01, 0.021, 0.9, 2])
 def test_invalid_look_alpha_is_refused(path: Path, look_alpha: float):
-    ledger.declare_verification(path, KEY, [0])
+    ledger.declare_seeds(path, KEY, [0])
     entry = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(entry | {"look_alpha": look_alpha}) + "\n", encoding="utf-8")
 
@@ -217,9 +222,9 @@ def test_invalid_look_alpha_is_refused(path: Path, look_alpha: float):
 
 def test_certificates_of_overlapping_test_parts_share_alpha(path: Path):
     digits = KEY._replace(dataset="digits-1")
-    alphas = [ledger.declare_certificate(path, key, range(20), test_sketch=A).alpha for key in (KEY, digits)]
+    alphas = [declare_certificate(path, key, A).alpha for key in (KEY, digits)]
     keys = [KEY._replace(dataset=name) for name in "xy"]
-    alphas += [ledger.declare_certificate(path, key, [0], test_sketch=B).alpha for key in keys]
+    alphas += [declare_certificate(path, key, B).alpha for key in keys]
 
     assert alphas == [0.01, 0.008, 0.0064, 0.00512]
 
@@ -244,11 +249,11 @@ def test_registration_is_entered_once_and_ends_once(path: Path):
 
 def test_is_declaration_accepts_only_declaring_line(path: Path):
     attempt = ledger.declare_attempt(path, KEY, 0, 30)
-    ended_attempt = ledger.close(path, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.3)
+    ended_attempt = ledger.close(path, attempt, outcome=AttemptResult.FAILED, lower_bound_pct=99.3)
     declaration, end = path.read_text(encoding="utf-8").splitlines()
 
-    assert ledger.is_declaration(declaration, attempt)
-    assert ledger.is_declaration(declaration, ended_attempt)
-    assert not ledger.is_declaration(end, attempt)
-    assert not ledger.is_declaration(declaration, replace(attempt, seeds=31))
-    assert not ledger.is_declaration("no entry", attempt)
+    assert attempt.is_declared_in(declaration)
+    assert ended_attempt.is_declared_in(declaration)
+    assert not attempt.is_declared_in(end)
+    assert not replace(attempt, seeds=31).is_declared_in(declaration)
+    assert not attempt.is_declared_in("no entry")

@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import save
 
 from harness.evidence import record
-from harness.evidence.record import Record, read_recorded, read_weights, weights_path
+from harness.evidence.record import Record, SeedRun, read_recorded, read_weights
 from harness.spaces.network import MNIST
 from harness.spaces.notation import parse_network
 from harness.system.errors import ContentError
@@ -41,7 +41,7 @@ def test_first_result_of_seed_is_kept(tmp_path: Path):
     [evidence] = record.read_all(tmp_path)
 
     assert evidence.seeds[0].test_errors == 55
-    assert record.with_seeds(evidence, make_record([40]).seeds[0]) == evidence
+    assert evidence.with_seeds(make_record([40]).seeds[0]) == evidence
 
 
 def test_concurrently_written_seeds_are_all_kept(tmp_path: Path):
@@ -58,7 +58,7 @@ def test_concurrently_written_seeds_are_all_kept(tmp_path: Path):
 
 def write_edited(folder: Path, base: Record, change: Callable[[dict[str, Any]], None]) -> Path:
     record.write(folder, base)
-    path = record.path_of(folder, base)
+    path = base.path(folder)
     document = json.loads(path.read_text(encoding="utf-8"))
     change(document)
     path.write_text(json.dumps(document), encoding="utf-8")
@@ -125,7 +125,7 @@ def test_seed_run_keeps_best_epoch():
         history=history,
     )
 
-    run = record.seed_run(result, attempt=7)
+    run = SeedRun.of(result, attempt=7)
 
     assert (run.index, run.test_errors, run.best_test_errors, run.attempt) == (4, 2, 58, 7)
     assert run.accuracy_pct == 99.98
@@ -157,7 +157,7 @@ def evidence() -> Record:
 
 
 def write_weights(folder: Path, evidence: Record, index: int, content: bytes | None = None) -> Path:
-    path = weights_path(folder, evidence, index)
+    path = evidence.weights_path(folder, index)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content or to_safetensors(network_of_seed(index), {"architecture": NETWORK}))
     return path

@@ -18,12 +18,13 @@ from harness.data import own
 from harness.data.datasets import DATASETS, Dataset, dataset
 from harness.data.training_images import load
 from harness.evidence import leaderboard_table, ledger, record, verification_runs
-from harness.evidence.leaderboard_table import Tier, Verdict
-from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
+from harness.evidence.leaderboard_table import Verification, read_evidence
+from harness.evidence.ledger import Attempt, AttemptResult, Declaration
 from harness.evidence.record import Record
 from harness.evidence.verification_runs import declare_attempt, recorded_verdict
 from harness.spaces.notation import parse_network
-from harness.studies.config import owned
+from harness.studies.config import locked_folder
+from harness.studies.standing import Standing
 from harness.system import files, machine
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
@@ -198,7 +199,7 @@ def test_seeds_of_interrupted_call_are_not_run_twice(home: Workspace, seeds: See
     with pytest.raises(KeyboardInterrupt):
         run_plan(home, make_plan())
     assert [run.index for run in only_record(home).seeds] == [0, 1, 2]
-    assert [run.index for run in recorded_verdict(make_plan([2, 3]), home).runs] == [2]
+    assert [run.index for run in recorded_verdict(make_plan([2, 3]), read_evidence(home)).runs] == [2]
     seeds.jobs.clear()
     seeds.watch = lambda job: None
 
@@ -211,7 +212,7 @@ def test_seeds_of_interrupted_call_are_not_run_twice(home: Workspace, seeds: See
 
 
 def test_row_cannot_be_verified_by_two_processes(home: Workspace, seeds: Seeds):
-    with owned(verification_runs._folder_of(make_plan(), home)), pytest.raises(UsageError):
+    with locked_folder(verification_runs._folder_of(make_plan(), home)), pytest.raises(UsageError):
         run_plan(home, make_plan())
 
     assert seeds.jobs == []
@@ -310,13 +311,13 @@ def test_row_is_measured_while_a_declared_seed_is_missing(home: Workspace, seeds
     # Six seeds reach the target, but eight are declared. A verification of five recorded seeds changes nothing.
     partial_verdict = run_plan(home, make_plan(range(5)))
     [row] = leaderboard_table.collect(home)
-    assert (row.seeds, row.tier, row.reached) == (6, Tier.MEASURED, False)
-    assert (partial_verdict.row.tier, partial_verdict.passed) == (Tier.MEASURED, False)
-    assert not recorded_verdict(make_plan(range(5)), home).passed
+    assert (row.seeds, row.tier, row.reached) == (6, Standing.MEASURED, False)
+    assert (partial_verdict.row.tier, partial_verdict.passed) == (Standing.MEASURED, False)
+    assert not recorded_verdict(make_plan(range(5)), read_evidence(home)).passed
 
     verdict = run_plan(home, make_plan(range(8)))
     [row] = leaderboard_table.collect(home)
-    assert (row.seeds, row.tier, verdict.passed) == (8, Tier.VERIFIED, True)
+    assert (row.seeds, row.tier, verdict.passed) == (8, Standing.VERIFIED, True)
 
 
 def grouped_data() -> tuple[Dataset, dict[bytes, int]]:
@@ -361,7 +362,7 @@ def test_bound_over_groups_decides_verdict(lacks_groups: bool, workspace: Path, 
     cases *= (t.ppf(0.98, 69) / t.ppf(0.98, 6)) ** 2
     expected_pct = 100 * (1 - beta.ppf(0.98, 4 / 70 * cases + 1, 66 / 70 * cases))
     assert verdict.row.lower_bound_pct == pytest.approx(expected_pct)
-    assert (verdict.row.tier, verdict.row.confidence) == (Tier.AT_TARGET, 0.98)
+    assert (verdict.row.tier, verdict.row.confidence) == (Standing.AT_TARGET, 0.98)
     assert "7 groups of test images" in verdict.row.note
 
 
@@ -420,7 +421,7 @@ def test_equal_weights_on_renamed_test_images_cause_no_warning(
 # Certifications --------------------------------------------------------------------------------------
 
 
-def certify(home: Workspace, count: int = 20, **changes: Any) -> Verdict:
+def certify(home: Workspace, count: int = 20, **changes: Any) -> Verification:
     """Declare, commit and run a certification; an open attempt continues as declared."""
     plan = make_plan(certify=True, **changes)
     declare_in_git(home, plan, count)
@@ -438,9 +439,9 @@ def test_bound_that_reaches_target_certifies(home: Workspace, seeds: Seeds):
     verdict = certify(home)
 
     assert verdict.passed
-    assert (verdict.row.tier, verdict.row.reached) == (Tier.CERTIFIED, True)
+    assert (verdict.row.tier, verdict.row.reached) == (Standing.CERTIFIED, True)
     attempt = only_attempt(home)
-    assert attempt.outcome is AttemptOutcome.CERTIFIED
+    assert attempt.outcome is AttemptResult.CERTIFIED
     # Twenty seeds have 19 errors above the least number, 50. Garwood's bound is lower than Student's bound here.
     garwood_errors = 50 + chi2.ppf(0.9975, 2 * (19 + 1)) / 2 / 20
     assert attempt.lower_bound_pct == pytest.approx(100 - garwood_errors / 100, abs=1e-9)
@@ -453,9 +454,9 @@ def test_failed_certification_fails_although_row_is_verified(home: Workspace, se
 
     verdict = certify(home)
 
-    assert (verdict.row.tier, verdict.row.reached) == (Tier.VERIFIED, True)
+    assert (verdict.row.tier, verdict.row.reached) == (Standing.VERIFIED, True)
     assert not verdict.passed
-    assert only_attempt(home).outcome is AttemptOutcome.FAILED
+    assert only_attempt(home).outcome is AttemptResult.FAILED
     assert [attempt.key for attempt in ledger.read(home.ledger).attempts].count(verdict.record.key) == 1
 
 
@@ -463,22 +464,22 @@ def test_due_indices_include_all_declared_seeds(home: Workspace, seeds: Seeds):
     run_plan(home, make_plan(range(6)))
     key = record.read_all(home.records)[0].key
     # A verification of eight seeds was stopped after six.
-    ledger.declare_verification(home.ledger, key, [6, 7])
+    ledger.declare_seeds(home.ledger, key, [6, 7])
 
-    assert verification_runs.due_indices(make_plan(), home, 5) == (0, 1, 2, 3, 4, 6, 7)
+    assert verification_runs.due_indices(make_plan(), read_evidence(home), 5) == (0, 1, 2, 3, 4, 6, 7)
     # Results of these seeds are known for a further target, but not for a further data set.
-    assert verification_runs.due_indices(make_plan(target_pct=99.0), home, 5) == (8, 9, 10, 11, 12)
-    assert verification_runs.due_indices(make_plan(data=DATASETS["kmnist"]), home, 5) == (0, 1, 2, 3, 4)
+    assert verification_runs.due_indices(make_plan(target_pct=99.0), read_evidence(home), 5) == (8, 9, 10, 11, 12)
+    assert verification_runs.due_indices(make_plan(data=DATASETS["kmnist"]), read_evidence(home), 5) == (0, 1, 2, 3, 4)
 
 
 def test_row_is_measured_while_certification_seeds_are_missing(home: Workspace, seeds: Seeds):
     verdict = run_plan(home, make_plan(range(6)))
-    assert verdict.row.tier is Tier.VERIFIED
+    assert verdict.row.tier is Standing.VERIFIED
 
     declare_attempt(make_plan(), home, 20)
 
-    row = leaderboard_table.row_of_record(verdict.record, ledger.read(home.ledger))
-    assert (row.tier, row.reached) == (Tier.MEASURED, False)
+    row = leaderboard_table.LeaderboardRow.of(verdict.record, ledger.read(home.ledger))
+    assert (row.tier, row.reached) == (Standing.MEASURED, False)
 
 
 def test_certification_uses_seeds_unused_by_all_rows_of_network_and_recipe(home: Workspace, seeds: Seeds):
@@ -494,8 +495,8 @@ def test_certification_uses_seeds_unused_by_all_rows_of_network_and_recipe(home:
     assert seeds.indices == list(range(9, 29))
 
 
-@pytest.mark.parametrize(("last", "outcome"), [(96, AttemptOutcome.CERTIFIED), (97, AttemptOutcome.FAILED)])
-def test_second_attempt_needs_stricter_bound(last: int, outcome: AttemptOutcome, home: Workspace, seeds: Seeds):
+@pytest.mark.parametrize(("last", "outcome"), [(96, AttemptResult.CERTIFIED), (97, AttemptResult.FAILED)])
+def test_second_attempt_needs_stricter_bound(last: int, outcome: AttemptResult, home: Workspace, seeds: Seeds):
     seeds.errors = lambda index: 5_000
     certify(home, named_recipe=NamedRecipe("short", Recipe(epochs=3)))
     seeds.errors = lambda index: last if index == 19 else 50
@@ -509,7 +510,7 @@ def test_second_attempt_needs_stricter_bound(last: int, outcome: AttemptOutcome,
     bound_pct = 100 - (50 + (last - 50) * (1 + t.ppf(1 - 0.008 / 4, 19)) / 20) / 100
     assert 47 * (1 + t.ppf(1 - 0.01 / 4, 19)) < 200
     assert verdict.attempt.lower_bound_pct == pytest.approx(bound_pct, abs=1e-5)
-    assert verdict.row.confidence == (0.998 if outcome is AttemptOutcome.CERTIFIED else 0.984)
+    assert verdict.row.confidence == (0.998 if outcome is AttemptResult.CERTIFIED else 0.984)
 
 
 @pytest.mark.parametrize(("errors", "seeds_run"), [(1200, 2), (601, 2), (600, 3), (75.5, 5)])
@@ -522,7 +523,7 @@ def test_certification_stops_once_futile(errors: float, seeds_run: int, home: Wo
     assert len(seeds.jobs) == seeds_run
     assert len(verdict.record.seeds) == seeds_run
     assert not verdict.passed
-    assert only_attempt(home).outcome is AttemptOutcome.FUTILE
+    assert only_attempt(home).outcome is AttemptResult.FUTILE
     lines = home.ledger.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]
 
@@ -549,7 +550,7 @@ def test_open_attempt_continues_as_declared(home: Workspace, seeds: Seeds):
     seeds.watch = interrupt
     with pytest.raises(KeyboardInterrupt):
         certify(home, 20)
-    assert only_attempt(home).outcome is AttemptOutcome.OPEN
+    assert only_attempt(home).outcome is AttemptResult.OPEN
     seeds.jobs.clear()
     seeds.watch = lambda job: None
 
@@ -569,7 +570,7 @@ def test_seeds_in_flight_do_not_revive_futile_attempt(home: Workspace, seeds: Se
     verdict = certify(home)
 
     assert len(verdict.record.seeds) == 16
-    assert (verdict.passed, only_attempt(home).outcome) == (False, AttemptOutcome.FUTILE)
-    assert verdict.row.tier is Tier.VERIFIED
+    assert (verdict.passed, only_attempt(home).outcome) == (False, AttemptResult.FUTILE)
+    assert verdict.row.tier is Standing.VERIFIED
     lines = home.ledger.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]

@@ -260,7 +260,7 @@ def _add_record(spec: Dataset, network: nn.Module, architecture: Architecture, h
     # The network is not trained.
     analysis, hash_ = analyse(architecture, spec.task), architecture.hash
     evidence = replace(base, architecture=architecture, hash=hash_, dataset=spec.name, macs=analysis.macs)
-    path = record.weights_path(home.records, evidence, 0)
+    path = evidence.weights_path(home.records, 0)
     path.parent.mkdir(parents=True)
     metadata = {"recipe": evidence.recipe_name, "recipe_hash": evidence.recipe_hash, "dataset": spec.name}
     path.write_bytes(to_safetensors(network, {"architecture": str(architecture), **metadata}))

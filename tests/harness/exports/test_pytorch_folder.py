@@ -27,7 +27,7 @@ from harness.data import own
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData
 from harness.evidence.evaluation import network_of
-from harness.evidence.record import kept_indices, read_all, read_recorded
+from harness.evidence.record import read_all, read_recorded
 from harness.interface.lookup import NetworkArgument
 from harness.interface.weights import NetworkSeed, TrainedNetwork
 from harness.pytorch.translate import translate
@@ -419,12 +419,12 @@ def test_unreadable_test_images_are_refused_before_training(
 def test_float_records_have_logits_of_load_and_recorded_errors(
     shipped: Path, mnist_folder: Path, home: Workspace, tmp_path: Path
 ):
-    records = [each for each in read_all(home.records) if kept_indices(home.records, each)]
+    records = [each for each in read_all(home.records) if each.kept_indices(home.records)]
     floats = [each for each in records if each.recipe.precision != "int8"]
     assert len(floats) == 24
     for record in floats:
         spec = DATASETS[record.dataset]
-        index = kept_indices(home.records, record)[0]
+        index = record.kept_indices(home.records)[0]
         weights = read_recorded(home.records, record, index)
         model = network_of(weights, spec.task)
         images = replace(make_data(), dataset=spec)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.data.datasets import dataset
-from harness.evidence.certificate import check
+from harness.evidence.certificate import recomputed
 from harness.interface import api, verification
 from harness.interface.estimator import SmallestClassifier
 from harness.system.errors import DataError, UsageError
@@ -63,7 +63,7 @@ def test_certify_uses_unseen_images(fitted: SmallestClassifier, tmp_path: Path):
     certificate = fitted.certify(images, labels)
     certificate.save(tmp_path / "certificate.json")
 
-    assert check(tmp_path / "certificate.json") == certificate
+    assert recomputed(tmp_path / "certificate.json") == certificate
     assert (len(certificate.seeds), certificate.test_size, str(certificate.architecture)) == (20, 60, fitted.network_)
     # A request for more seeds returns the first certificate.
     assert fitted.certify(images, labels, seeds=25) == certificate

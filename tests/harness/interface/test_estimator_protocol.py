@@ -17,7 +17,7 @@ from sklearn.metrics import accuracy_score, get_scorer, log_loss, roc_auc_score
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
 
-from harness.evidence.leaderboard_table import Verdict
+from harness.evidence.leaderboard_table import Verification
 from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
 from harness.pages import study_page
@@ -131,7 +131,7 @@ def test_failed_seed_is_not_used_for_predictions(fitted: SmallestClassifier, mon
 
 
 def test_network_below_target_predicts_with_a_warning(fast_searches: None, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Verdict, "passed", False)
+    monkeypatch.setattr(Verification, "passed", False)
     with pytest.warns(UserWarning, match="not verified at 0.6"):
         model = _classifier(random_state=7).fit(*_steps([0, 1], seed=3))
     assert not model.verified_

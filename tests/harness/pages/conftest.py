@@ -172,7 +172,7 @@ class SyntheticStudy:
 
     def inspect(self, proof: Record) -> None:
         """Write the inspections of all seeds of a record, as a verification on this machine does."""
-        row = record.path_of(self.home.records, proof).stem
+        row = proof.stem
         for run in proof.seeds:
             files.write_json(inspection_path(self.home.runs, row, run.index), document_of(inspection_of(proof, run)))
 

@@ -24,7 +24,7 @@ from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Metric
 from harness.studies.candidate import NetworkState
-from harness.studies.config import owned
+from harness.studies.config import locked_folder
 from harness.studies.events import Entry, Event, RunEnded
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Result, Status
@@ -205,7 +205,7 @@ def test_verdict_states_figures_of_measured_answer(study: Any, errors: list[int]
 def test_declared_seeds_without_runs_prevent_verdict(study: Any, home: Workspace):
     verify_networks(study, (8, [50, 52, 54, 56, 58]))
     [proof] = record.read_all(home.records)
-    ledger.declare_verification(home.ledger, proof.key, [5])
+    ledger.declare_seeds(home.ledger, proof.key, [5])
 
     assert facts_of_study(study).ending.outcome == "probable"
 
@@ -245,7 +245,7 @@ def test_outcome_of_search_without_answer_depends_on_runs(
 
 def test_study_owned_by_a_program_is_running_and_has_no_advice(study: Any, home: Workspace):
     study.write()
-    with owned(study.folder):
+    with locked_folder(study.folder):
         info = read_study(study.folder, home)
 
     assert info.ending.reason.startswith("is running: ")

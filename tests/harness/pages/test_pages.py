@@ -100,7 +100,7 @@ def test_live_page_is_report_that_reloads(realistic_study: Any, home: Workspace,
 
 def test_stored_weights_of_answer_are_linked(realistic_study: Any, realistic_facts: StudyFacts, home: Workspace):
     assert realistic_facts.proof
-    path = record.weights_path(home.records, realistic_facts.proof.record, 0)
+    path = realistic_facts.proof.record.weights_path(home.records, 0)
     path.parent.mkdir(parents=True)
     path.touch()
     link = f"../{path.relative_to(home.runs)}"

@@ -13,11 +13,12 @@ import pytest
 
 from harness.cli import run
 from harness.data.datasets import DATASETS
-from harness.evidence import bounds, leaderboard_table, ledger, record
-from harness.evidence.leaderboard_table import LeaderboardRow, Tier
-from harness.evidence.ledger import AttemptOutcome
+from harness.evidence import leaderboard_table, ledger, record
+from harness.evidence.leaderboard_table import LeaderboardRow
+from harness.evidence.ledger import AttemptResult
 from harness.evidence.record import RowKey
 from harness.publication.consistency import faults, has_full_history
+from harness.studies.standing import Standing
 from harness.system import files, machine
 from harness.system.files import Workspace
 from tests.factories import make_record
@@ -33,7 +34,7 @@ def test_unchanged_evidence_has_no_faults(with_git: bool, store: Workspace, caps
     assert run(["leaderboard", "--check", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"faults": [], "with_history": with_git}
     # The remaining tests of this file rely on these rows and files.
-    assert [row.tier for row in leaderboard_table.collect(store)] == [Tier.CERTIFIED, Tier.MEASURED]
+    assert [row.tier for row in leaderboard_table.collect(store)] == [Standing.CERTIFIED, Standing.MEASURED]
     assert len(list(store.records.glob("weights/*/*"))) == 26
 
 
@@ -227,7 +228,11 @@ FORGERIES = [
         "mean_test_accuracy_pct: 99.9 stated",
         with_rows(lambda rows: [replace(rows[0], mean_test_accuracy_pct=99.9), rows[1]]),
     ),
-    ("leaderboard", "tier: certified stated", with_rows(lambda rows: [rows[0], replace(rows[1], tier=Tier.CERTIFIED)])),
+    (
+        "leaderboard",
+        "tier: certified stated",
+        with_rows(lambda rows: [rows[0], replace(rows[1], tier=Standing.CERTIFIED)]),
+    ),
     ("leaderboard", "no row stated", with_rows(lambda rows: rows[:1])),
     ("leaderboard", "different order or number", with_rows(lambda rows: [*rows, rows[1]])),
     ("leaderboard", "different order or number ", with_rows(lambda rows: rows[::-1])),
@@ -254,7 +259,7 @@ def write_row(store: Workspace, **changes: Any) -> Path:
     """Write a record of six seeds that began before declarations existed, and return the path of the record."""
     evidence = replace(make_record([0] * 6), **changes)
     record.write(store.records, evidence)
-    return record.path_of(store.records, evidence)
+    return evidence.path(store.records)
 
 
 @pytest.mark.usefixtures("undeclared_by_name")
@@ -264,7 +269,7 @@ def test_old_seeds_without_declaration_are_a_fault(store: Workspace):
 
     assert any("declaration of seeds 0, 1, 2, 3, 4, 5" in fault for fault in faults(store))
     rows = {row.target_pct: row.tier for row in leaderboard_table.survey(store).rows if row.hash == path.name[:12]}
-    assert rows[98.0] is Tier.MEASURED
+    assert rows[98.0] is Standing.MEASURED
 
 
 @pytest.mark.usefixtures("shipped", "undeclared_by_name")
@@ -277,16 +282,16 @@ def test_shipped_rows_without_declaration_are_named():
     # Further seeds of a named row, and other rows of the network, need a declaration.
     evidence = next(each for each in records if counts[each.key] == 3)
     extra = replace(evidence, seeds=(*evidence.seeds, replace(evidence.seeds[0], index=3)))
-    assert leaderboard_table.undeclared_seeds(extra, ledger.Ledger()) == [3]
-    assert leaderboard_table.undeclared_seeds(replace(evidence, target_pct=98.0), ledger.Ledger()) == [0, 1, 2]
+    assert leaderboard_table._undeclared_seeds(extra, ledger.Ledger()) == [3]
+    assert leaderboard_table._undeclared_seeds(replace(evidence, target_pct=98.0), ledger.Ledger()) == [0, 1, 2]
 
 
 def test_raised_probability_of_a_look_is_a_fault(store: Workspace):
     delete_git(store)
     rows = [RowKey(str(number) * 12, "a" * 12, "mnist", 99.4, 1) for number in range(3)]
     for row in rows:
-        ledger.declare_verification(store.ledger, row, range(6))
-    ledger.declare_verification(store.ledger, rows[0], range(6, 8))
+        ledger.declare_seeds(store.ledger, row, range(6))
+    ledger.declare_seeds(store.ledger, rows[0], range(6, 8))
     assert not any("look_alpha" in fault for fault in faults(store))
 
     for row in rows:
@@ -312,7 +317,7 @@ def test_hash_of_other_data_is_a_fault(document: str, store: Workspace):
     else:
         row = RowKey("1" * 12, "a" * 12, "mnist", 99.4, 1)
         data = replace(DATASETS["mnist"], sha256=zeros)
-        ledger.declare_certificate(store.ledger, row, range(20), data=data)
+        ledger.declare_seeds(store.ledger, row, range(20), certified_data=data)
 
     assert any("data_hash: 0000000000000000 stated, ca679089cd9dd461 computed" in fault for fault in faults(store))
 
@@ -322,11 +327,11 @@ def test_failed_attempt_stated_as_certified_is_not_ranked(store: Workspace):
     edit(record_of(store), lambda seeds: [seed.update(test_errors=seed["test_errors"] + 9) for seed in seeds])
     edit(record_of(store), lambda seeds: [seed["wrong"].extend([i, 3] for i in range(90, 99)) for seed in seeds])
     evidence, [attempt] = record.read(record_of(store)), ledger.read(store.ledger).attempts
-    outcome, bound = bounds.ending(attempt, evidence)
+    outcome, bound = attempt.result(evidence)
     with_entry(is_end, lower_bound_pct=bound)(store)
 
-    assert outcome is AttemptOutcome.FAILED
-    assert leaderboard_table.row_of_record(evidence, ledger.read(store.ledger)).tier is not Tier.CERTIFIED
+    assert outcome is AttemptResult.FAILED
+    assert leaderboard_table.LeaderboardRow.of(evidence, ledger.read(store.ledger)).tier is not Standing.CERTIFIED
     assert [row.target_pct for row in leaderboard_table.survey(store).rows] == [99.0]
     before = store.leaderboard.read_bytes()
     assert run(["leaderboard", "--publish", NETWORK.hash]) == 4

@@ -14,7 +14,7 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.bounds import ErrorRatio
-from harness.evidence.leaderboard_table import Verdict, row_of_record
+from harness.evidence.leaderboard_table import LeaderboardRow, Verification
 from harness.evidence.record import Record
 from harness.interface.results import Study
 from harness.pages import study_charts
@@ -54,7 +54,7 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     return without_training(monkeypatch)
 
 
-def answer_of(plan: SearchPlan, search: Search, verdict: Verdict | None) -> SearchAnswer:
+def answer_of(plan: SearchPlan, search: Search, verdict: Verification | None) -> SearchAnswer:
     obstacle = ending.advise(search, verdict, plan.workspace)
     return SearchAnswer(state=search.state, workspace=plan.workspace, verdict=verdict, obstacle=obstacle)
 
@@ -197,7 +197,7 @@ def test_search_with_two_objectives_finds_and_verifies_complete_front(trainer: T
 # A second verification after a miss -------------------------------------------------------------------------
 
 
-def check_second_verification(verdict: Verdict | None, seeds: Seeds) -> Verdict:
+def check_second_verification(verdict: Verification | None, seeds: Seeds) -> Verification:
     """Check that ``LARGER`` reached the target after the miss of ``WINNER``."""
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
@@ -388,7 +388,7 @@ ENDS = [Status.COMPLETE] * 38
 @pytest.fixture
 def make_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., SearchAnswer]:
     """Return a function that builds an answer from the reason and time of the session's end and further facts."""
-    monkeypatch.setattr(ending, "error_ratio_of", lambda *_: OFFSET)
+    monkeypatch.setattr(ErrorRatio, "of", lambda *_: OFFSET)
 
     def build(reason: str, elapsed: float = 250.0, allowed: float | None = 600.0, **changes: Any) -> SearchAnswer:
         text = f"net = conv3x3(1..400) gap linear(10);{changes.pop('where', '')}"
@@ -499,8 +499,8 @@ def test_outcome_with_answer_states_when_and_why_search_stopped(make_outcome: Ca
 ROW = ("--recipe", "fast", "--dataset", "mnist", "--target", "99.4")
 
 
-def verdict_of(record: Record, **changes: Any) -> Verdict:
-    return replace(Verdict(record, row_of_record(record), record.seeds), **changes)
+def verdict_of(record: Record, **changes: Any) -> Verification:
+    return replace(Verification(record, LeaderboardRow.of(record), record.seeds), **changes)
 
 
 @pytest.mark.parametrize(

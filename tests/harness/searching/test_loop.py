@@ -17,9 +17,10 @@ from harness.spaces.network import MNIST
 from harness.spaces.notation import parse_network
 from harness.spaces.space import Metric
 from harness.storage import mirror
-from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE
+from harness.studies.candidate import _REFUTED_BELOW, _SURE, CONFIDENCE
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import EndReason, Entry, RungReached, Verified
+from harness.studies.standing import Standing
 from harness.system.errors import DataError, DeviceError
 from harness.training import torch_network
 from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
@@ -545,11 +546,11 @@ def test_second_verification_selects_smallest_network_with_high_chance(trainer: 
     networks = [Trial(4, fresh=BARELY), Trial(6, fresh=BARELY), Trial(8, fresh=CLEAR), Trial(12, fresh=(99.6, 99.6))]
     search = searches.with_trials(tmp_path, networks, seconds=1_000.0)
     chances = [candidate.chance_to_verify for candidate in search.state.candidates.values()]
-    assert CONFIDENCE < chances[0] == chances[1] < SURE < chances[2] < chances[3]
+    assert CONFIDENCE < chances[0] == chances[1] < _SURE < chances[2] < chances[3]
     first = loop.choose(search)
     assert first is not None
     assert first.trial == 0
-    search.add(Verified(hash=first.hash, recipe_hash=searches.RECIPE_HASH, tier="measured", passed=False))
+    search.add(Verified(hash=first.hash, recipe_hash=searches.RECIPE_HASH, tier=Standing.MEASURED, passed=False))
 
     second = loop.choose(search)
 
@@ -596,7 +597,7 @@ def test_missed_network_is_no_incumbent_and_verifications_end_after_two(misses: 
         assert winner is not None
         assert winner.trial == trial
         searches.apply(
-            search, Verified(hash=winner.hash, recipe_hash=searches.RECIPE_HASH, tier="measured", passed=False)
+            search, Verified(hash=winner.hash, recipe_hash=searches.RECIPE_HASH, tier=Standing.MEASURED, passed=False)
         )
 
     candidate = loop.choose(search)

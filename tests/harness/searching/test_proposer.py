@@ -28,7 +28,7 @@ from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network, parse_space
 from harness.spaces.space import Condition, Draw, Metric, SearchSpace, measured
 from harness.spaces.space_errors import DrawError
-from harness.studies.candidate import BASELINE, TYPICAL_RATIO, Candidate, combined_cost, costs_of, objective_of
+from harness.studies.candidate import _TYPICAL_RATIO, BASELINE, Candidate, combined_cost, costs_of, objective_of
 from harness.studies.events import Event, Rejected, Repeated, RunEnded
 from harness.training.recipe import Recipe
 from harness.training.result import Status
@@ -416,7 +416,7 @@ def test_observation_is_mean_error_of_runs_at_length_of_network():
     candidate.proposal = replace(candidate.proposal, epochs=5)
 
     row = row_of(network_of(20), MNIST, 5, *TRAINING)
-    assert finder_of()._observation_of(candidate, TYPICAL_RATIO) == Observation(row, 90.0, 3, 0.0)
+    assert finder_of()._observation_of(candidate, _TYPICAL_RATIO) == Observation(row, 90.0, 3, 0.0)
 
 
 def test_observation_of_pruned_run_is_an_estimate_and_of_failed_run_is_none():
@@ -425,11 +425,11 @@ def test_observation_of_pruned_run_is_an_estimate_and_of_failed_run_is_none():
     pruned = replace(candidate.first_run, status=Status.PRUNED, history=candidate.first_run.history[:2])
     failed = replace(candidate.first_run, status=Status.DIVERGED, validation_errors=None, validation_size=None)
     estimate, *missing = (
-        finder_of()._observation_of(replace(candidate, first_run=run), TYPICAL_RATIO) for run in (pruned, failed, None)
+        finder_of()._observation_of(replace(candidate, first_run=run), _TYPICAL_RATIO) for run in (pruned, failed, None)
     )
 
     assert estimate is not None
-    assert estimate.errors == pytest.approx(300 * TYPICAL_RATIO[0.25])
+    assert estimate.errors == pytest.approx(300 * _TYPICAL_RATIO[0.25])
     assert estimate.doubt > 0
     assert missing == [None, None]
 

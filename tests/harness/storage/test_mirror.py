@@ -440,7 +440,7 @@ def test_report_does_not_write_database_of_running_search(
     run([*SEARCH])
     capsys.readouterr()
 
-    with study.owned(workspace / "runs" / "mine"):
+    with study.locked_folder(workspace / "runs" / "mine"):
         assert "mine is locked by a running process" in refusal(capsys, "report", "mine", "--storage", DATABASE)
     for option in ("--watch", "--markdown"):
         assert "--storage" in refusal(capsys, "report", option, "--storage", DATABASE)

@@ -30,9 +30,10 @@ from harness.searching.ending import Ending, read_endings
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
 from harness.storage.mirror import Mirror
-from harness.studies.config import open_study, owned
+from harness.studies.config import locked_folder, open_study
 from harness.studies.log import read_state
-from harness.studies.study_state import Outcome, StudyState
+from harness.studies.standing import Outcome
+from harness.studies.study_state import StudyState
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
@@ -67,7 +68,7 @@ class Step:
         kind: ``session``, ``winner``, ``ended``, ``verified``, ``postponed`` or ``advised``.
         network: Index of the chosen network.
         reason: Reason of the end.
-        passed: Verdict.
+        passed: Verification.
         test_errors: Test errors of the seeds of the record; empty for a deleted record.
     """
 
@@ -315,7 +316,7 @@ def test_ending_has_one_verdict_and_one_network(name: str, home: Workspace):
     networks, steps, (outcome, tier, index) = ENDINGS[name]
     folder = write_study("one", networks, steps, home)
 
-    with owned(folder):  # a program works on the study, so the search may be running
+    with locked_folder(folder):  # a program works on the study, so the search may be running
         running = agreed(folder, home)
 
     assert agreed(folder, home) == running == (outcome, tier, None if index is None else hash_of(index))

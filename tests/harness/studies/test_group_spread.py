@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from harness.data.groups import GroupCounts
 from harness.studies.candidate import Candidate, needed_share
 from harness.studies.config import config_document
-from harness.studies.group_spread import GroupCounts
 from harness.training.result import Purpose
 from tests import searches
 from tests.factories import make_proposal, make_result

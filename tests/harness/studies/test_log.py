@@ -102,9 +102,9 @@ def test_read_state_refuses_damaged_configuration(folder: Path, content: str):
 def test_study_has_at_most_one_owner(folder: Path):
     refusal = pytest.raises(UsageError)
 
-    with study.owned(folder), refusal, study.owned(folder):
+    with study.locked_folder(folder), refusal, study.locked_folder(folder):
         pass
-    with study.owned(folder):
+    with study.locked_folder(folder):
         pass
 
 
@@ -155,7 +155,6 @@ def test_rejected_counts_events_of_rejected_proposals_and_draws(folder: Path):
 
 # Changes that make a study unreadable.
 DAMAGE: dict[str, Callable[[Path], Any]] = {
-    "first form": lambda folder: (folder / "results").mkdir(),
     "elapsed": lambda folder: files.append_line(folder / "log.jsonl", '{"event": "session", "elapsed": "1"}'),
     "trial": lambda folder: write_event(folder, "confirmed", 2.0, trial=7),
     "config": lambda folder: files.write_text(folder / "config.json", "{}"),
@@ -191,17 +190,17 @@ def test_unreadable_study_is_left_out_and_named(
         read_state(folder.with_name("damaged"))
 
 
-def test_is_owned_reports_owner_without_taking_lock(folder: Path):
-    assert not study.is_owned(folder)
-    with study.owned(folder):
-        assert study.is_owned(folder)
-        assert study.is_owned(folder)
-    assert not study.is_owned(folder)
+def test_lock_of_a_process_is_reported_without_taking_lock(folder: Path):
+    assert not study.is_locked_by_a_process(folder)
+    with study.locked_folder(folder):
+        assert study.is_locked_by_a_process(folder)
+        assert study.is_locked_by_a_process(folder)
+    assert not study.is_locked_by_a_process(folder)
 
 
 def test_owned_keeps_folder_with_files_of_user(folder: Path):
     (folder / "tensorboard").mkdir(parents=True)
-    with study.owned(folder, ["tensorboard"]):
+    with study.locked_folder(folder, ["tensorboard"]):
         pass
     assert (folder / "tensorboard").exists()
 
@@ -209,7 +208,7 @@ def test_owned_keeps_folder_with_files_of_user(folder: Path):
 @pytest.mark.parametrize(
     ("read", "access"),
     [
-        (study.is_owned, "open"),
+        (study.is_locked_by_a_process, "open"),
         (lambda folder: files.log_text(folder / "log.jsonl"), "read_bytes"),
         (lambda folder: studies(Workspace(folder.parents[1])), "stat"),
     ],
@@ -239,6 +238,6 @@ def test_owned_waits_for_shared_lock_of_query(folder: Path):
     timer = threading.Timer(0.1, os.close, [handle])
     timer.start()
 
-    with study.owned(folder):
+    with study.locked_folder(folder):
         pass
     timer.join()

@@ -32,7 +32,7 @@ from harness.studies.events import (
     Verified,
     WinnerChosen,
 )
-from harness.studies.study_state import Outcome, StudyState
+from harness.studies.study_state import StudyState
 from harness.training.result import Purpose, Status
 from tests import searches
 from tests.factories import make_proposal, make_result
@@ -105,15 +105,6 @@ def test_network_is_in_training_from_first_rung():
     for _ in range(2):  # a damaged log may repeat an event
         state.apply(Entry(2.0, RunEnded(run=replace(make_result(errors=50), trial=0))))
     assert state.trained_count == 1
-
-
-def test_log_without_proposal_of_winner_has_no_answer():
-    state = StudyState(Path("study"), searches.config())
-    winner = WinnerChosen(trial=0, hash="a", parameters=9, validation_accuracy_pct=99.0, validation_seeds=2)
-    state.apply(Entry(0.0, winner))
-    state.apply(Entry(1.0, Verified(hash="a", recipe_hash="b", tier="verified", passed=True)))
-
-    assert state.standing() == (Outcome.NOT_YET, "", None, None)
 
 
 @pytest.mark.parametrize("classes", [2, 10])

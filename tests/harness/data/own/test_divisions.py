@@ -19,7 +19,7 @@ from harness.data.description import description
 from harness.data.own.divisions import _FOLDS, choose_fifth, choose_validation, connected_units
 from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
-from harness.evidence.bounds import error_ratio_of, group_warning
+from harness.evidence.bounds import ErrorRatio, group_warning
 from harness.spaces.notation import parse_network
 from harness.system.errors import DataError
 from harness.training.recipe import Recipe
@@ -160,7 +160,7 @@ def test_copies_of_a_picture_count_as_a_group(tmp_path: Path):
     assert description(load(spec.name))["provable"] == []
     # The standard error of a share of 0.3 among 15 pictures.
     margin = math.sqrt(0.3 * 0.7 / 15)
-    assert error_ratio_of(spec, 70).threshold_pct(70) == pytest.approx(70 + 100 * margin)
+    assert ErrorRatio.of(spec, 70).threshold_pct(70) == pytest.approx(70 + 100 * margin)
     assert "6 groups of test images decide" in group_warning(spec)
 
 
