@@ -264,7 +264,7 @@ class Nodes(base.Executor):
 
     def _look(self) -> None:
         self.last_look = clock.now()
-        offers = {info.id: info for info in nodes_now() if info.room(self.options.device, self.options.processes)}
+        offers = {info.id: info for info in _nodes_now() if info.room(self.options.device, self.options.processes)}
         for node in [node for id_, node in self.nodes.items() if id_ not in offers]:
             self._lose(node)
         arguments = (self.source, self.data_hash, self.options.device, self.options.engine, self.data_reference)
@@ -369,7 +369,7 @@ class Nodes(base.Executor):
         work.node = work.ref = None
 
 
-def nodes_now() -> list[NodeInfo]:
+def _nodes_now() -> list[NodeInfo]:
     """Return the living nodes of the connected cluster. Raises DeviceError if the head does not respond."""
     import ray as library
 
@@ -432,6 +432,6 @@ def connected(address: str, options: ClusterOptions) -> Iterator[Cluster]:
         except Exception as error:
             raise DeviceError(f"the cluster at {address} cannot be used: {errors.reason(error)}", hint=_HINT) from error
     try:
-        yield Cluster(partial(Nodes, options=options), nodes_now())
+        yield Cluster(partial(Nodes, options=options), _nodes_now())
     finally:
         ray.shutdown()

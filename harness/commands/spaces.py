@@ -36,7 +36,7 @@ def spaces() -> None:
 
 @spaces.command("list", short_help="List the built-in spaces.")
 @options.as_json
-def list_spaces(as_json: bool) -> None:
+def _list(as_json: bool) -> None:
     """List the built-in spaces; the first space is the default."""
     documents = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
     lines = [

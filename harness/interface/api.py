@@ -26,7 +26,7 @@ from harness.system.errors import UsageError
 from harness.system.files import check_file, write_together
 from harness.system.machine import check_may_start
 from harness.system.option import converted
-from harness.system.terminal import say
+from harness.system.terminal import busy, say
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -56,11 +56,6 @@ def explain(
     torch: bool = False,
 ) -> Explanation:
     """Return the cost of a network, op by op.
-
-    Args:
-        network: Network to analyse: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
-            ``Study`` (the answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.
@@ -129,11 +124,6 @@ def train(
     out: str | Path | None = None,
 ) -> Trained:
     """Train a network once on the search split, in this process; the test set is not read.
-
-    Args:
-        network: Network to train: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
-            ``Study`` (the answer).
 
     Raises:
         UsageError: An argument is invalid, such as an unknown recipe, data set or engine, or ``out`` cannot be written.
@@ -220,9 +210,6 @@ def export(
     train the network.
 
     Args:
-        network: Network to export: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
-            ``Study`` (the answer).
         formats: Paths by name of further formats, from installed packages (docs/use/extending.md).
 
     Raises:
@@ -329,10 +316,14 @@ def quote(
     (3, 7850)
     """
     request = SearchRequest(**locals())  # the arguments have the names of the fields
-    from harness.interface.session import probe_forecast
+    from harness.searching.plan import plan_search
+    from harness.searching.probes import probe
 
     check_may_start()
-    return Quote(probe_forecast(request))
+    plan = plan_search(request, files.workspace(), recipe_choice="as in short searches")
+    options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
+    with busy("training a few networks"):
+        return Quote(probe(plan, request.time))
 
 
 # Verification ----------------------------------------------------------------------------------------------------
@@ -355,12 +346,8 @@ def verify(
 ) -> VerificationResult:
     """Train a network on all training images with a fixed list of seeds, and test each seed once on the test set.
 
-    The seeds are pooled into the record of the network and the leaderboard is rewritten.
-
-    Args:
-        network: Network to verify: an ``Architecture``, the notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a
-            ``Study`` (the answer). A trial or study also sets recipe, data set and target.
+    The seeds are pooled into the record of the network and the leaderboard is rewritten. A trial or study also sets
+    recipe, data set and target.
 
     Raises:
         UsageError: An argument is invalid, the study has no answer, or a folder cannot be written.
@@ -389,6 +376,7 @@ def verify(
 
 # Help texts of ``load`` and ``evaluate``.
 _RECORDED = {
+    "network": "Recorded network: a ``Record``, a ``VerificationResult``, or a network as for ``explain``.",
     "recipe": "Name or hash of the recipe, if the network has several rows.",
     "seed": "Index of a recorded seed.",
 }
@@ -405,11 +393,6 @@ def load(
     DataError; a doubtful scale causes a warning. A network recorded with precision ``int8`` computes in integers and
     has no gradient. Weights are read from ``records/weights``; if ``seed`` is None, the first seed with kept weights is
     used.
-
-    Args:
-        network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, the notation, a preset,
-            a hash or name of the leaderboard, ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes
-            the code), a ``Trial``, or a ``Study`` (the answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.
@@ -458,11 +441,6 @@ def evaluate(
     data: str | Path | None = None,
 ) -> Evaluation:
     """Test the kept weights of a recorded seed on the test images; the read of the test set is logged.
-
-    Args:
-        network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, the notation, a preset,
-            a hash or name of the leaderboard, ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes
-            the code), a ``Trial``, or a ``Study`` (the answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from harness.interface.results import Study, Trial
 
 
-class WrongArgument(UsageError, ValueError):
+class _WrongArgument(UsageError, ValueError):
     """Raise when an argument of the estimator is invalid; also a ValueError, as scikit-learn's tools expect."""
 
 
-class WrongData(DataError, ValueError):
+class _WrongData(DataError, ValueError):
     """Raise when ``X`` and ``y`` are invalid or inconsistent; also a ValueError."""
 
 
@@ -121,7 +121,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 target (also a ValueError).
         """
         if y is None:
-            raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
+            raise _WrongData("SmallestClassifier requires y to be passed, but the target y is None")
         with _errors_as_value_errors():
             self.__dict__.pop("network_", None)  # until the end of this fit, the estimator is not fitted
             share = converted("target", SHARE, self.target)
@@ -142,7 +142,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             # Outputs of the network in the order of ``classes_``.
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
             if len({*self._columns}) < len(self.classes_):
-                raise WrongData("some labels differ only in the Unicode normal form; normalise the labels to NFC")
+                raise _WrongData("some labels differ only in the Unicode normal form; normalise the labels to NFC")
             with self._output():
                 self.study_ = api.search(
                     self.data_,
@@ -161,7 +161,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         trial, why_unverified = _answer(self.study_)
         if trial is None:
             advice = self.study_.message or "increase the time"
-            raise WrongArgument(f"no network was trained in {self.time}: {advice}")
+            raise _WrongArgument(f"no network was trained in {self.time}: {advice}")
         if why_unverified:
             # Level 3 is the caller of ``fit``.
             warnings.warn(f"the fitted network is not verified at {share:.12g}: {why_unverified}", stacklevel=3)
@@ -282,7 +282,7 @@ def _errors_as_value_errors() -> Iterator[None]:
     except (ValueError, StorageError, DeviceError):
         raise
     except (HarnessError, SearchSpaceError) as error:
-        kind = WrongData if isinstance(error, DataError) else WrongArgument
+        kind = _WrongData if isinstance(error, DataError) else _WrongArgument
         raise kind(error.message, hint=error.hint) from error
 
 

@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, get_args
 import click
 from click.core import ParameterSource
 
-from harness.interface.declarations import DECLARED
+from harness.searching.option_types import FILE, SHAPE
+from harness.searching.request import SearchRequest
+from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.space_errors import nearest
 from harness.system.errors import Interrupted
+from harness.system.files import workspace
 from harness.system.interruption import deferred
 from harness.system.option import Group, Option, options_of
 from harness.system.settings import fixed_settings
@@ -35,6 +38,50 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _Arguments = ParamSpec("_Arguments")
 _Request = TypeVar("_Request")
 _Result = TypeVar("_Result")
+
+
+def _known_networks() -> Iterable[str]:
+    from harness.interface.lookup import known_names
+
+    return known_names(workspace())
+
+
+class _FurtherOptions:
+    """Options that a search lacks, or that have a different meaning in a search.
+
+    ``options.takes`` replaces the defaults by the defaults of the function.
+    """
+
+    network = Option[Any, Any](
+        None, "An ``Architecture``, the notation, a preset, a hash or name of the leaderboard, ``@FILE``, ``-`` for "
+        "stdin, a PyTorch module (``FILE.py:NAME`` executes the code), a ``Trial``, or a ``Study`` (the answer).",
+        known_values=_known_networks,
+    )  # fmt: skip
+    epochs = Option[Any, Any](None, "Number of epochs; replaces the number of the named recipe.", click.IntRange(1))
+    seed = Option[Any, Any](0, "Index of the seed in the list of fixed seeds.", click.IntRange(0, 2**32 - 1))
+    seeds = Option[Any, Any](None, "Number of seeds [default: 10, or 30 for a certification].", click.IntRange(1, 1000))
+    name = Option[Any, Any]("", "Name of the leaderboard row.")
+    input_shape = Option[Any, Any](
+        None, "Shape of an image: channels x rows x columns [default: 1x28x28].", SHAPE, flags=("--input",)
+    )
+    classes = Option[Any, Any](None, "Number of classes [default: 10].", click.IntRange(2))
+    torch = Option[Any, Any](False, "Also count with torch, torchsummary and fvcore.", click.BOOL)
+    c = Option[Any, Any](None, "Folder to write, with the integer network as C.", FILE)
+    optimise = Option[Any, Any](
+        None, "Goal of the C code: few bytes or few instructions [default: size; speed if it fits --chip].",
+        click.Choice(list(map(str, Optimisation))), flags=("--optimise", "--optimize"),
+    )  # fmt: skip
+    pytorch = Option[Any, Any](None, "Folder to write, with the network as plain PyTorch.", FILE)
+    onnx = Option[Any, Any](None, "ONNX file to write.", FILE)
+    safetensors = Option[Any, Any](None, "File to write, with the weights as safetensors.", FILE)
+    out = Option[Any, Any](None, "File to write, with the weights as safetensors.", FILE)
+    retrain = Option[Any, Any](
+        False, "Train a recorded seed again; required if the weights of the seed are not kept.", click.BOOL
+    )
+
+
+_FURTHER = {name: option for name, option in vars(_FurtherOptions).items() if isinstance(option, Option)}
+_DECLARED: dict[str, Option[Any, Any]] = options_of(SearchRequest) | _FURTHER
 
 
 class _GroupedOption(click.Option):
@@ -63,8 +110,8 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print a single J
 
 
 def option(name: str, **changes: Any) -> Callable[[_F], _F]:
-    """Return a decorator that adds the option ``DECLARED[name]``; ``changes`` replace arguments of ``click.option``."""
-    return _click_option(DECLARED[name], **changes)
+    """Return a decorator that adds the option with a name; ``changes`` replace arguments of ``click.option``."""
+    return _click_option(_DECLARED[name], **changes)
 
 
 def _click_option(declaration: Option[Any, Any], **changes: Any) -> Callable[[_F], _F]:
@@ -119,7 +166,7 @@ def dataset_as_argument(command: _F) -> _F:
             keywords["dataset"] = dataset_argument
         return command(*arguments, **keywords)
 
-    declaration = DECLARED["dataset"]
+    declaration = _DECLARED["dataset"]
     completed = _completed(declaration)
     argument = click.argument(
         "dataset_argument", metavar="[DATASET]", required=False, type=declaration.kind, shell_complete=completed
@@ -130,7 +177,7 @@ def dataset_as_argument(command: _F) -> _F:
 def takes(**helps: str) -> Callable[[_F], _F]:
     """Return a decorator that checks and converts the arguments of an API function as the command line does.
 
-    Each parameter with a default that has the name of a member of ``DECLARED`` is an option, with the default of the
+    Each parameter with a default that has the name of a declared option is an option, with the default of the
     signature. A parameter without a default is an argument of the command.
 
     Args:
@@ -139,12 +186,18 @@ def takes(**helps: str) -> Callable[[_F], _F]:
 
     def decorated(function: _F) -> _F:
         signature = inspect.signature(function)
+        required: list[Option[Any, Any]] = []
         declarations: dict[str, Option[Any, Any]] = {}
         for name, parameter in signature.parameters.items():
-            if name in DECLARED and parameter.default is not parameter.empty:
-                declarations[name] = copy(DECLARED[name])
-                declarations[name].default = parameter.default
-                declarations[name].help = helps.get(name, DECLARED[name].help)
+            if name not in _DECLARED:
+                continue
+            declaration = copy(_DECLARED[name])
+            declaration.help = helps.get(name, declaration.help)
+            if parameter.default is parameter.empty:
+                required.append(declaration)
+            else:
+                declaration.default = parameter.default
+                declarations[name] = declaration
 
         @functools.wraps(function)
         @fixed_settings()
@@ -154,11 +207,9 @@ def takes(**helps: str) -> Callable[[_F], _F]:
             with deferred():
                 return function(**values | checked_values)
 
-        _declare(checking, declarations.values())
-        for name, parameter in signature.parameters.items():
-            if parameter.default is parameter.empty:
-                argument = DECLARED[name]
-                click.argument(name, type=argument.kind, shell_complete=_completed(argument))(checking)
+        _declare(checking, declarations.values(), required)
+        for argument in required:
+            click.argument(argument.name, type=argument.kind, shell_complete=_completed(argument))(checking)
         return checking  # type: ignore[return-value]
 
     return decorated
@@ -201,7 +252,9 @@ def _bound(name: str, signature: inspect.Signature, /, *arguments: Any, **keywor
         raise TypeError("; ".join(filter(None, [f"harness.{name}: {error}", *hints]))) from None
 
 
-def _declare(function: Callable[..., Any], options: Collection[Option[Any, Any]]) -> None:
+def _declare(
+    function: Callable[..., Any], options: Collection[Option[Any, Any]], required: Collection[Option[Any, Any]] = ()
+) -> None:
     """Store options for ``of``, and append the help texts to the section ``Args:`` of the docstring.
 
     The section must be the last section before ``Raises:``. click stores options in the attribute ``__click_params__``
@@ -209,7 +262,7 @@ def _declare(function: Callable[..., Any], options: Collection[Option[Any, Any]]
     """
     before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
     arguments = "" if "Args:" in before else "\nArgs:"
-    lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in options)
+    lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in (*required, *options))
     function.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
     for declaration in reversed([*options]):
         if declaration.group is not None:

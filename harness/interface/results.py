@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     NetworkLike: TypeAlias = "str | Architecture | Trial | Study | nn.Module | type[nn.Module]"
 
 
-class TextResult:
+class _TextResult:
     """Base of the returned objects; notebooks show the text of ``str``."""
 
     __slots__ = ()
@@ -57,7 +57,7 @@ class TextResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation(TextResult):
+class Explanation(_TextResult):
     """A network with an analysis.
 
     Attributes:
@@ -170,7 +170,7 @@ def _parameters_text(op: Op, parameters: int, stored_ties: set[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained(TextResult):
+class Trained(_TextResult):
     """A training of a network on the search split.
 
     Attributes:
@@ -222,7 +222,7 @@ class Trained(TextResult):
 
 
 @dataclass(frozen=True, slots=True)
-class Quote(TextResult):
+class Quote(_TextResult):
     """Forecast of a search, from a few networks trained beforehand.
 
     Attributes:
@@ -306,7 +306,7 @@ def _curve_line(curve: Curve | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported(TextResult):
+class Exported(_TextResult):
     """The files of an exported network.
 
     Attributes:
@@ -346,7 +346,7 @@ class Exported(TextResult):
 
 
 @dataclass(frozen=True, slots=True)
-class VerificationResult(TextResult):
+class VerificationResult(_TextResult):
     """Result of a verification.
 
     Properties and text state tier, mean and bound over all recorded seeds of the leaderboard row. Mean, deviation and
@@ -454,7 +454,7 @@ _NOTEBOOK_ROWS = 10  # largest number of rows of a study's table in a notebook
 
 
 @dataclass(frozen=True, slots=True)
-class Trial(TextResult):
+class Trial(_TextResult):
     """A network of a study with all runs.
 
     Attributes:
@@ -500,7 +500,7 @@ class Trial(TextResult):
         return f"trial {self.number}, {self.parameters:,} parameters: {first_text}{fresh_text}"
 
 
-class Study(TextResult):
+class Study(_TextResult):
     """A study of a workspace, read from the files in the folder; notebooks show a table and a chart.
 
     Attributes:

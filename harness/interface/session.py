@@ -36,7 +36,7 @@ from harness.system.doors import Door
 from harness.system.errors import ContentError, HarnessError
 from harness.system.files import Workspace, check_writable, file_state, held, workspace, write_text
 from harness.system.passwords import without_passwords
-from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
+from harness.system.terminal import DURATION, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import WorkerEvent
 from harness.training.progress import Reporter, seed_line, status_interval_seconds
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record
     from harness.searching.answer import SearchAnswer
     from harness.searching.plan import SearchPlan
-    from harness.searching.probes import ProbeForecast
     from harness.searching.request import SearchRequest
 
 
@@ -98,17 +97,6 @@ def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterat
             options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
             # Without a cluster, the plan already has the executor of this machine.
             yield plan if request.cluster is None else on_cluster(plan, cluster, request.workers)
-
-
-def probe_forecast(request: SearchRequest) -> ProbeForecast:
-    """Plan a search, train networks for the time of the request, and return the forecast; nothing is written."""
-    from harness.searching.plan import plan_search
-    from harness.searching.probes import probe
-
-    plan = plan_search(request, workspace(), recipe_choice="as in short searches")
-    options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
-    with busy("training a few networks"):
-        return probe(plan, request.time)
 
 
 def run_search_with_progress(

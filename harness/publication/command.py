@@ -44,7 +44,7 @@ def check(anchor: str | None, as_json: bool) -> int:
 @publication.command("publish")
 @click.argument("network")
 @options.option("dataset")
-def publish_network(network: str, dataset: str) -> None:
+def _publish(network: str, dataset: str) -> None:
     """Copy the evidence of NETWORK, a hash, name or notation, into the clone of the repository."""
     from harness.evidence import ledger
     from harness.evidence.leaderboard_table import shipped_table

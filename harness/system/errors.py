@@ -21,6 +21,7 @@ are internal errors with exit code 1.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shlex
 import sys
@@ -159,13 +160,35 @@ def require(extra: str, modules: Sequence[str], purpose: str) -> None:
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra of this package in the environment; a checkout stays editable."""
+    """Return the command that installs an extra of this package in the current environment.
+
+    A checkout stays editable. The environments of ``uvx`` and ``pipx run`` are caches, which are created anew.
+    """
+    package = f"{DISTRIBUTION}[{extra}]"
+    prefix = Path(sys.prefix)
     root = Path(__file__).resolve().parents[2]
-    package = [f"{DISTRIBUTION}[{extra}]"]
-    if (root / "pyproject.toml").is_file():
-        package = ["--editable", f"{root}[{extra}]"]
+    has_pip = find_spec("pip") is not None
+    is_of_pipx = (prefix / "pipx_metadata.json").is_file()
+    is_cache = any((folder / "CACHEDIR.TAG").is_file() for folder in prefix.parents)
     # Environments created by uv have no pip.
-    installer = ["uv", "pip", "install", "--python", sys.executable]
-    if find_spec("pip") is not None:
-        installer = [sys.executable, "-m", "pip", "install"]
-    return shlex.join([*installer, *package])
+    pip = [sys.executable, "-m", "pip"] if has_pip else ["uv", "pip"]
+    words = [*pip, "install", *([] if has_pip else ["--python", sys.executable])]
+    if (root / "pyproject.toml").is_file():
+        words += ["--editable", f"{root}[{extra}]"]
+    elif is_of_pipx and is_cache:
+        words = ["pipx", "run", "--spec", package + _source(), "harness"]
+    elif is_of_pipx:
+        words = ["pipx", "runpip", prefix.name, "install", package]
+    elif is_cache and not has_pip:
+        words = ["uvx", "--from", package + _source(), "harness"]
+    else:
+        words.append(package)
+    return shlex.join(words)
+
+
+def _source() -> str:
+    """Return `` @ URL`` if this package was not installed from an index, else an empty text (PEP 610)."""
+    from importlib.metadata import distribution
+
+    text = distribution(DISTRIBUTION).read_text("direct_url.json")
+    return "" if text is None else f" @ {json.loads(text)['url']}"

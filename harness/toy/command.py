@@ -66,7 +66,7 @@ def toy(
     quantities = backprop.forward_and_backward(backprop.START)
     paths = [] if out is None else _write(out)
     if figure is not None:
-        write_figure(rates_figure(curves, target), figure)
+        write_figure(_rates_figure(curves, target), figure)
         paths.append(figure)
     document: dict[str, Any] = {
         "initial_loss": quantities["E_total"],
@@ -90,7 +90,7 @@ def toy(
     options.print_result(as_json, document, "\n\n".join(paragraphs))
 
 
-def rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
+def _rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
     """Return the loss of the toy network over the updates, with one curve per learning rate.
 
     Args:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from ctypes import c_double, c_int, c_int64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,14 +196,27 @@ def _built(options: tuple[str, ...]) -> Path:
     # An absolute path, because a name without a slash is searched among the system libraries.
     folder = (Path(own_folder) if own_folder else cache_folder() / "engine").resolve()
     path = folder / f"engine-{digest.hexdigest()[:16]}.so"
+    seal = path.with_suffix(".sha256")  # file with the SHA-256 of the library
+
+    def is_complete() -> bool:
+        # Loading a truncated library would kill the process without a message.
+        with suppress(FileNotFoundError):
+            return seal.read_bytes() == _seal_of(path)
+        return False
+
     try:
-        if not path.exists():
+        if not is_complete():
             with files.locked(path.with_suffix(".lock")):
-                if not path.exists():
+                if not is_complete():
                     _compile(command, path)
+                    files.write_bytes(seal, _seal_of(path))
     except (UsageError, OSError) as error:
         raise EngineUnavailable(f"cannot store the engine in {folder}: {reason(error)}") from error
     return path
+
+
+def _seal_of(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).hexdigest().encode()
 
 
 def _compile(command: list[str], path: Path) -> None:

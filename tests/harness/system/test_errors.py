@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,21 +47,49 @@ def test_long_lists_of_numbers_are_shortened():
     assert len(message) < 250
 
 
-@pytest.mark.parametrize("is_checkout", [False, True])
-@pytest.mark.parametrize(
-    ("has_pip", "installer"),
-    [(True, [sys.executable, "-m", "pip", "install"]), (False, ["uv", "pip", "install", "--python", sys.executable])],
-)
-def test_install_command_fits_environment(
-    has_pip: bool, installer: list[str], is_checkout: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("harness.system.errors.find_spec", lambda name: name if has_pip else None)
-    package = ["--editable", f"{REPOSITORY}[export]"]
-    if not is_checkout:
-        monkeypatch.setattr("harness.system.errors.__file__", str(tmp_path / "env/lib/harness/system/errors.py"))
-        package = ["mnist-harness[export]"]
+INSTALLED = "mnist-harness[export]"
+WHEEL = "file:///wheels/mnist_harness-0.1.0-py3-none-any.whl"
+# By kind of environment: marker files, whether pip is installed, and the expected command.
+ENVIRONMENTS: dict[str, tuple[tuple[str, ...], bool, list[str]]] = {
+    "venv": ((), True, ["PYTHON", "-m", "pip", "install", INSTALLED]),
+    "uv": ((), False, ["uv", "pip", "install", "--python", "PYTHON", INSTALLED]),
+    "uv tool": (("env/uv-receipt.toml",), False, ["uv", "pip", "install", "--python", "PYTHON", INSTALLED]),
+    "pipx": (("env/pipx_metadata.json",), True, ["pipx", "runpip", "env", "install", INSTALLED]),
+    "uvx": (("CACHEDIR.TAG",), False, ["uvx", "--from", f"{INSTALLED} @ {WHEEL}", "harness"]),
+    "pipx run": (
+        ("env/pipx_metadata.json", "CACHEDIR.TAG"),
+        False,
+        ["pipx", "run", "--spec", f"{INSTALLED} @ {WHEEL}", "harness"],
+    ),
+}
 
-    assert shlex.split(install_command("export")) == [*installer, *package]
+
+def enter(environment: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Make a folder the environment of this process, and return the expected command."""
+    names, has_pip, command = ENVIRONMENTS[environment]
+    (folder / "env").mkdir()
+    for name in names:
+        (folder / name).touch()
+    monkeypatch.setattr(sys, "prefix", str(folder / "env"))
+    monkeypatch.setattr("harness.system.errors.find_spec", lambda name: name if has_pip else None)
+    return [sys.executable if word == "PYTHON" else word for word in command]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_install_command_fits_environment(environment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    command = enter(environment, tmp_path, monkeypatch)
+    monkeypatch.setattr("harness.system.errors.__file__", str(tmp_path / "env/lib/harness/system/errors.py"))
+    origin = SimpleNamespace(read_text=lambda name: json.dumps({"url": WHEEL}) if name == "direct_url.json" else None)
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: origin)
+
+    assert shlex.split(install_command("export")) == command
+
+
+@pytest.mark.parametrize("environment", ["venv", "uv"])
+def test_install_command_of_checkout_is_editable(environment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    command = enter(environment, tmp_path, monkeypatch)
+
+    assert shlex.split(install_command("export")) == [*command[:-1], "--editable", f"{REPOSITORY}[export]"]
 
 
 @pytest.mark.parametrize("message", ["x.so: failed to map segment from shared object", "x.so: Cannot allocate memory"])

@@ -20,7 +20,7 @@ from harness.interface.plots import write_figure
 from harness.system.errors import UsageError
 from harness.toy import toy_page
 from harness.toy.backprop import LEARNING_RATES, START, losses
-from harness.toy.command import rates_figure
+from harness.toy.command import _rates_figure
 from harness.toy.rates import rate_curve
 from tests.conftest import REPOSITORY
 
@@ -95,7 +95,7 @@ def test_toy_takes_half_a_second_and_imports_no_heavy_libraries_or_commands():
     program = (
         "import sys\nfrom harness.cli import run\ncode = run(['toy'])\n"
         "libraries = {'torch', 'numpy', 'scipy', 'pandas', 'optuna', 'matplotlib', 'xlsxwriter', 'rich'}\n"
-        "heavy = sorted({*libraries, 'harness.commands.search', 'harness.commands.bench'} & {*sys.modules})\n"
+        "heavy = sorted({*libraries, 'harness.commands.search', 'harness.bench.command'} & {*sys.modules})\n"
         "print(code, heavy, file=sys.stderr)"
     )
     before = os.times()
@@ -109,7 +109,7 @@ def test_toy_takes_half_a_second_and_imports_no_heavy_libraries_or_commands():
 
 
 def test_rate_curves_show_losses(tmp_path: Path):
-    figure = rates_figure([rate_curve(START, rate, 100, 0.01) for rate in LEARNING_RATES], 0.01)
+    figure = _rates_figure([rate_curve(START, rate, 100, 0.01) for rate in LEARNING_RATES], 0.01)
 
     (axes,) = figure.axes
     plotted_losses = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]

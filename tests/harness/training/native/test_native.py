@@ -72,7 +72,7 @@ def test_engine_is_compiled_once_and_cached(
     (run,) = (tmp_path / "runs").read_text().splitlines()
     assert {word for word in run.split() if word.endswith(".cpp")} == set(map(str, _SOURCE_FOLDER.glob("*.cpp")))
     assert (first.path, first.name) == (second.path, second.name)
-    assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".so"]
+    assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".sha256", ".so"]
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,22 @@ def test_load_raises_without_compiler_or_cache_folder(compiler: str, cache: Path
         engine_module.load()
 
 
-def test_folder_of_killed_build_is_removed(library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_damaged_library_is_compiled_again(
+    share: float, library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("CXX", copying_compiler(tmp_path / "copying", library))
+    # The loader accepts half of a library, and a call then crashes the process.
     path = Path(engine_module.load().path)
     engine_module._outcome.cache_clear()
+    # A new file, because the file of a loaded library must not change.
+    whole = path.read_bytes()
     path.unlink()
+    path.write_bytes(whole[: int(share * len(whole))])
+    # A folder left by a killed build.
     (path.parent / f".build-{path.stem}-1" / "left").mkdir(parents=True)
-    engine_module.load()
+    assert engine_module.load().library.engine_lanes() > 0
+    assert path.read_bytes() == library.read_bytes()
     assert list(path.parent.glob(".build-*")) == []
 
 
