@@ -33,11 +33,11 @@ from harness.training.result import Errors, Result, Status
 
 CONFIRM_SEEDS = 2  # fewest fresh seeds of a confirmed candidate
 MAX_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
-# A candidate is confirmed if a verification on ``_VERIFY_SEEDS`` seeds passes with at least this probability, given the
+# A candidate is confirmed if a verification on ``VERIFY_SEEDS`` seeds passes with at least this probability, given the
 # fresh seeds and the error ratio measured on training images. Of 53 recorded verifications 3 missed (diary 104).
 CONFIDENCE = 0.80
 _SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
-_VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
+VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
 _REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` with which an unconfirmed candidate is not refuted
 # Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
 # (diary 52).
@@ -58,7 +58,7 @@ _SEED_FREEDOM = 20
 # 91). The larger value is used.
 _NETWORK_SHARE = 0.032
 # Squared relative deviation of the mean of a verification from the validation mean of the network.
-_VERIFY_SQUARE = SEED_SHARE**2 / _VERIFY_SEEDS + _NETWORK_SHARE**2
+_VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
 # Final errors per error at a rung, median run on MNIST, by share of the epochs (diary 5).
 _TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
 _TYPICAL_RUNS = 4  # weight of ``_TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
