@@ -335,7 +335,7 @@ def search_commands(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[li
 
     def end_at_once(search: Search, command: list[str]) -> None:
         commands.append(command)
-        search.add(SessionBegan(workers=1, device="cpu"))
+        search.add(SessionBegan(command=tuple(command), workers=1, device="cpu"))
         search.earlier_seconds += 90.0
         search.add(SessionEnded(reason=EndReason.TIME))
 
