@@ -402,7 +402,7 @@ def test_warning_names_data_set_of_equal_weights_tested_meanwhile(
     [path] = home.records.glob("*.json")
     document = path.read_bytes()
     path.unlink()
-    seeds.watch = lambda job: path.write_bytes(document)
+    seeds.watch = lambda job: files.write_bytes(path, document)
 
     run_plan(home, make_plan(range(6), data=DATASETS["kmnist"]))
 
