@@ -30,12 +30,12 @@ class Door(StrEnum):
 @cache
 def _entry_points(door: Door) -> dict[str, EntryPoint]:
     """Return the entry points by name; the names of this package cannot be replaced."""
-    points = sorted(entry_points(group=door), key=lambda point: (_is_own(point), point.name))
+    points = sorted(entry_points(group=door), key=lambda point: (_package(point) == _ROOT, point.name))
     return {point.name: point for point in points}
 
 
-def _is_own(point: EntryPoint) -> bool:
-    return point.module.partition(".")[0] == _ROOT
+def _package(point: EntryPoint) -> str:
+    return point.module.partition(".")[0]
 
 
 def names(door: Door) -> Set[str]:
@@ -43,7 +43,12 @@ def names(door: Door) -> Set[str]:
     return _entry_points(door).keys()
 
 
-def load(door: Door, name: str, purpose: str) -> Any:
+def guests(door: Door) -> dict[str, str]:
+    """Return the packages of the entry points of third parties, by name of the entry point."""
+    return {name: _package(point) for name, point in _entry_points(door).items() if _package(point) != _ROOT}
+
+
+def feature(door: Door, name: str, purpose: str) -> Any:
     """Return the object of an entry point.
 
     Args:
@@ -59,7 +64,7 @@ def load(door: Door, name: str, purpose: str) -> Any:
     if name not in points:
         raise UsageError(f"{purpose}: {name!r} is not one of {', '.join(sorted(points))}", hint=nearest(name, points))
     point = points[name]
-    package = point.module.partition(".")[0]
+    package = _package(point)
     try:
         return point.load()
     except Exception as error:
@@ -67,5 +72,5 @@ def load(door: Door, name: str, purpose: str) -> Any:
         if not isinstance(error, ModuleNotFoundError) or library == package:
             line = f"{type(error).__name__}: {reason(error)}"
             raise DeviceError(f"{purpose}: the package {package} cannot be imported: {line}") from error
-        hint = install_command(point.extras[0]) if point.extras and _is_own(point) else f"install {library}"
+        hint = install_command(point.extras[0]) if point.extras and package == _ROOT else f"install {library}"
         raise DeviceError(f"{purpose} requires {library}, which is not installed", hint=hint) from error

@@ -91,6 +91,6 @@ def connected(address: str | None, options: ClusterOptions) -> Iterator[Cluster]
     if not separator:
         name = "ray"
         rest = address
-    connect: Connect = doors.load(Door.EXECUTORS, name, f"the cluster {name}")
+    connect: Connect = doors.feature(Door.EXECUTORS, name, f"the cluster {name}")
     with connect(rest, options) as cluster:
         yield cluster
