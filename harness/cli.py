@@ -57,6 +57,8 @@ class _CommandGroup(click.Group):
             command = doors.feature(Door.COMMANDS, cmd_name, f"the command {cmd_name}")
         except HarnessError as error:
             return _broken_command(cmd_name, error)
+        if not isinstance(command, click.Command):
+            return _broken_command(cmd_name, UsageError(f"the command {cmd_name} is no click command"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -58,7 +58,7 @@ def pytest_xdist_auto_num_workers() -> int:
 # wait for a long file.
 LONGEST_FILES = (
     "harness/training/test_executors.py",
-    "harness/training/test_ray.py",
+    "harness/cluster/test_ray.py",
     "harness/exports/test_equality.py",
     "golden/test_commands.py",
     "harness/interface/test_estimator_protocol.py",

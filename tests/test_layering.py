@@ -141,6 +141,8 @@ def test_command_line_starts_without_slow_libraries():
 
 
 def test_reports_and_processes_of_bench_methods_import_no_torch():
-    modules = [module for module in edges() if module.startswith("harness.pages") or module == "harness.bench.methods"]
+    modules = [module for module in edges() if module.startswith("harness.pages") or module.endswith("_page")]
 
+    assert {"harness.bench.bench_page", "harness.exports.tryout_page", "harness.toy.toy_page"} < {*modules}
+    modules.append("harness.bench.methods")
     assert "torch" not in loaded_by(f"import {', '.join(modules)}")

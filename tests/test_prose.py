@@ -29,14 +29,18 @@ FOLDERS = (
         f"harness/{name}"
         for name in (
             "bench",
+            "cluster",
             "commands",
             "data",
             "exports",
             "evidence",
             "interface",
+            "loggers",
             "pages",
+            "publication",
             "searching",
             "spaces",
+            "storage",
             "studies",
             "system",
             "toy",

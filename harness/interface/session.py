@@ -33,7 +33,7 @@ from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.system import clock, doors, statistics
 from harness.system.doors import Door
-from harness.system.errors import ContentError, HarnessError
+from harness.system.errors import ContentError, HarnessError, UsageError, reason
 from harness.system.files import Workspace, check_writable, file_state, held, workspace, write_text
 from harness.system.passwords import without_passwords
 from harness.system.terminal import DURATION, counted, duration_option, duration_text, say
@@ -69,13 +69,17 @@ def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterat
         Errors of ``plan_search``; DeviceError if the cluster or the package of a log is not available.
     """
     from harness.searching.plan import on_cluster, plan_search
-    from harness.training.executors.clusters import ClusterOptions, connected
+    from harness.training.executors import clusters
     from harness.training.executors.processes import kept_processes
 
     for name in request.log:
+        if name == _STORAGE:
+            raise UsageError("--log storage: a database is chosen by --storage URL")
         _observer(name)
+    if request.cluster is not None:
+        clusters.check(request.cluster)
     if request.storage is not None:
-        _observer(_STORAGE).check(request.storage, with_driver=not only_plan)
+        _observer(_STORAGE, "--storage").check(request.storage, with_driver=not only_plan)
     home = workspace()
     # The processes of this machine would compete with the nodes of a cluster.
     with kept_processes() if request.cluster is None else nullcontext(), held(*filter(Path.is_dir, [home.root])):
@@ -92,8 +96,8 @@ def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterat
         if integer_metrics & metrics and plan.training.named_recipe.recipe.precision != "int8":
             recipes = f"recipe {plan.training.named_recipe.name} evaluates floats; recipe small-int8 evaluates integers"
             say(f"bytes and instructions refer to the integer network, but {recipes}")
-        cluster_options = ClusterOptions(request.workers, plan.effort.device, plan.effort.engine)
-        with connected(request.cluster, cluster_options) as cluster:
+        cluster_options = clusters.ClusterOptions(request.workers, plan.effort.device, plan.effort.engine)
+        with clusters.connected(request.cluster, cluster_options) as cluster:
             options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
             # Without a cluster, the plan already has the executor of this machine.
             yield plan if request.cluster is None else on_cluster(plan, cluster, request.workers)
@@ -151,7 +155,8 @@ def run_search_with_progress(
             # Last, so that the database gets no study if the sampler or the logger cannot be made.
             if request.storage is not None:
                 progress.show("opening the database")
-                search.observe(stack.enter_context(_observer(_STORAGE)(state, progress.say, request.storage)))
+                make_mirror = _observer(_STORAGE, "--storage")
+                search.observe(stack.enter_context(make_mirror(state, progress.say, request.storage)))
             verdict = None
             run_search(search, ["harness", *search_arguments(stated_options)])
             try:
@@ -163,7 +168,7 @@ def run_search_with_progress(
             finally:
                 if state.ended_runs:
                     # After the verification, because the import of Optuna's storage takes seconds.
-                    _observer(_STORAGE).write_file(state, plan.folder / "study.db")
+                    _observer(_STORAGE, "study.db").write_file(state, plan.folder / "study.db")
             # Within the block, because the advice is an event, too.
             answer = None
             if not search.interrupted:
@@ -213,9 +218,9 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     write_text(tryout_page_path(plan.folder, record), page)
 
 
-def _observer(name: str) -> Any:
+def _observer(name: str, purpose: str = "--log") -> Any:
     """Return the factory of an observer: a function of the state, a function that prints a line, and an address."""
-    return doors.feature(Door.OBSERVERS, name, f"the log {name}")
+    return doors.feature(Door.OBSERVERS, name, purpose)
 
 
 def _listeners(state: StudyState, request: SearchRequest, progress: Reporter, stack: ExitStack) -> Iterator[Observer]:
@@ -225,7 +230,13 @@ def _listeners(state: StudyState, request: SearchRequest, progress: Reporter, st
     """
     for name in dict.fromkeys(request.log):
         progress.show(f"opening the log {name}")
-        yield stack.enter_context(_observer(name)(state, progress.say, ""))
+        try:
+            observer = _observer(name)(state, progress.say, "")
+        except HarnessError:
+            raise
+        except Exception as error:
+            raise UsageError(f"--log {name} failed: {type(error).__name__}: {reason(error)}") from error
+        yield stack.enter_context(observer)
     if request.on_event is not None:
         name = getattr(request.on_event, "__name__", type(request.on_event).__name__)
         yield stack.enter_context(Listener(f"on_event {name}", request.on_event, progress.say))

@@ -21,7 +21,8 @@ def mlflow(state: StudyState, say: Callable[[str], None], address: str) -> Liste
     Raises:
         UsageError: The server does not answer within 60 s.
     """
-    uri = library.get_tracking_uri()
+    with guarding_user_code("log mlflow", error_type=UsageError):
+        uri = library.get_tracking_uri()
     name = f"log mlflow at {without_passwords(uri)}"
 
     def clean(text: str) -> str:

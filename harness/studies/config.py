@@ -31,6 +31,7 @@ _OMITTED_KEYS = (
     ("group_folds",),
     ("validation_groups", "test_groups"),
 )
+_OLD_RESULTS = "results"  # folder in which versions before 25 November 2026 kept a file per run
 
 
 @strict_json
@@ -227,8 +228,11 @@ def read_config(folder: Path) -> _ConfigFile:
     """Return an object with the ``config`` of a study and the ``origins`` of the values (``open_study``).
 
     Raises:
-        ContentError: The file is missing or damaged.
+        ContentError: The file is missing or damaged, or the study has a log of the first form.
     """
+    if (folder / _OLD_RESULTS).is_dir():
+        message = f"study {folder.name!r} in {folder} has a log of a version before 25 November 2026, which is not read"
+        raise ContentError(message, hint="choose a new name for new studies; the files of this study remain")
     path = folder / "config.json"
     return read_as(_ConfigFile, path, f"the study {path}")
 

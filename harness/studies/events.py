@@ -21,6 +21,7 @@ from harness.training.result import Result
 
 # Event class by the value of the key ``event`` in a log, with the words of earlier versions.
 _KINDS: dict[str, type[Any]] = {}
+_ORIGIN_BY_EARLIER_WORD = {"floor": "baseline", "aim": "surrogate"}  # ``Proposal.origin`` in logs of earlier versions
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
@@ -102,7 +103,7 @@ class Proposal(Event, word="proposed"):
     chance: float | None = None
 
 
-class DrawsRejected(Event, word="draws_rejected"):
+class DrawsRejected(Event, word="draws_rejected", earlier_word="looked"):
     """Number of draws and mutations that were rejected during the choice of a proposal, by reason."""
 
     rejected: Mapping[str, int]
@@ -308,6 +309,8 @@ def read_line(text: str) -> Entry[Event] | None:
         utc = document.get("utc", "")
         if kind is None or type(elapsed) not in (int, float) or not 0 <= elapsed < float("inf") or type(utc) is not str:
             return None
+        if document.get("origin") in _ORIGIN_BY_EARLIER_WORD:
+            text = json.dumps(document | {"origin": _ORIGIN_BY_EARLIER_WORD[document["origin"]]})
         return Entry(float(elapsed), read_as(kind, text, "an event"), utc)
     except (ContentError, ValueError, KeyError, TypeError):
         return None

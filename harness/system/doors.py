@@ -6,10 +6,12 @@ point states the extra with this library, as in ``onnx = harness.exports.onnx:FO
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Set
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from harness.spaces.space_errors import nearest
@@ -30,12 +32,22 @@ class Door(StrEnum):
 @cache
 def _entry_points(door: Door) -> dict[str, EntryPoint]:
     """Return the entry points by name; the names of this package cannot be replaced."""
-    points = sorted(entry_points(group=door), key=lambda point: (_package(point) == _ROOT, point.name))
-    return {point.name: point for point in points}
+    points = {point.name: point for point in sorted(entry_points(group=door), key=_is_own)}
+    # A clone may be newer than its installation, or not installed.
+    declaration = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    if declaration.is_file():
+        project = tomllib.loads(declaration.read_text(encoding="utf-8"))["project"]
+        points |= {name: EntryPoint(name, value, door) for name, value in project["entry-points"][door].items()}
+    return points
 
 
 def _package(point: EntryPoint) -> str:
-    return point.module.partition(".")[0]
+    # ``EntryPoint.module`` raises an exception for an invalid value.
+    return str(point.value).partition(":")[0].partition(".")[0]
+
+
+def _is_own(point: EntryPoint) -> bool:
+    return _package(point) == _ROOT
 
 
 def names(door: Door) -> Set[str]:
@@ -45,7 +57,7 @@ def names(door: Door) -> Set[str]:
 
 def guests(door: Door) -> dict[str, str]:
     """Return the packages of the entry points of third parties, by name of the entry point."""
-    return {name: _package(point) for name, point in _entry_points(door).items() if _package(point) != _ROOT}
+    return {name: _package(point) for name, point in _entry_points(door).items() if not _is_own(point)}
 
 
 def feature(door: Door, name: str, purpose: str) -> Any:
@@ -67,7 +79,7 @@ def feature(door: Door, name: str, purpose: str) -> Any:
     package = _package(point)
     try:
         return point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         library = (getattr(error, "name", None) or "").partition(".")[0]
         if not isinstance(error, ModuleNotFoundError) or library == package:
             line = f"{type(error).__name__}: {reason(error)}"

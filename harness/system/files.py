@@ -241,8 +241,9 @@ class Workspace:
         self.root = root
         # A folder per study; folders that start with a dot are shared by all studies.
         self.runs = root / "runs"
-        # Tables of recorded trainings, with a folder per table.
-        self.tables = root / "measurements" / "tables"
+        # Tables of recorded trainings, with a folder per table; versions before 0.2 wrote to ``benchmarks``.
+        earlier_tables = root / "benchmarks" / "tables"
+        self.tables = earlier_tables if earlier_tables.is_dir() else root / "measurements" / "tables"
         # Evidence of the user: a JSON file per row, the ledger with a JSON line per event, and the log of test reads.
         self.records = self.runs / "records"
         self.ledger = self.records / "ledger.jsonl"

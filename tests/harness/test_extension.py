@@ -82,3 +82,20 @@ def test_broken_package_breaks_no_other_command(
     assert run(["fault", "--option", "word"]) == 6
     error = "error: the command fault requires absent_library, which is not installed\nhint: install absent_library\n"
     assert capsys.readouterr().err == error
+
+
+def test_objects_that_are_no_command_or_raise_are_errors_of_one_line(
+    install: Callable[[str, str], None], workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    project = (
+        '[project]\nname = "broken"\nversion = "1"\n'
+        'entry-points."harness.commands".number = "broken:NUMBER"\n'
+        'entry-points."harness.observers".fault = "broken:fault"\n'
+    )
+    install("NUMBER = 3\n\ndef fault(state, say, address):\n    raise ValueError('no disk')\n", project)
+    (workspace / "few.space").write_text(SPACE)
+
+    assert run(["--help"]) == 0
+    assert "  number       the command number is no click command\n" in capsys.readouterr().out
+    assert run([*SEARCH, "--log", "fault"]) == 2
+    assert "error: --log fault failed: ValueError: no disk\n" in capsys.readouterr().err

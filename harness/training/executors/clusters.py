@@ -87,10 +87,19 @@ def connected(address: str | None, options: ClusterOptions) -> Iterator[Cluster]
     if address is None:
         yield Cluster(Processes)
         return
+    connect, rest = _connect_and_address(address)
+    with connect(rest, options) as cluster:
+        yield cluster
+
+
+def check(address: str) -> None:
+    """Raise the errors of ``connected`` on the name in the address and on libraries, without a connection."""
+    _connect_and_address(address)
+
+
+def _connect_and_address(address: str) -> tuple[Connect, str]:
     name, separator, rest = address.partition("://")
     if not separator:
         name = "ray"
         rest = address
-    connect: Connect = doors.feature(Door.EXECUTORS, name, f"the cluster {name}")
-    with connect(rest, options) as cluster:
-        yield cluster
+    return doors.feature(Door.EXECUTORS, name, f"--cluster {name}"), rest

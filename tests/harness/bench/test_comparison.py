@@ -10,8 +10,13 @@ import pytest
 
 from harness.bench import comparison as module
 from harness.bench.comparison import (
+    AT_THE_END,
     OVER_TIME,
     BenchAnswer,
+    Comparison,
+    Judged,
+    MethodEntry,
+    SearchTask,
     Trace,
     _curve,
     _pairs,
@@ -20,6 +25,7 @@ from harness.bench.comparison import (
     _sentences,
     _StepFunction,
 )
+from tests.harness.bench.made_up import FACTS
 
 NEVER = math.inf
 # "a" and "c" reach the target, "b" does not.
@@ -223,4 +229,14 @@ def test_sentences_state_differences_and_lack_of_repeats():
 
 
 def test_score_is_zero_if_no_network_reaches_target():
-    assert _StepFunction.of(trace((10.0, "a", 2_000)), set()).score(LARGEST, LARGEST, 100.0) == 0.0
+    task = SearchTask(study=FACTS.config(LARGEST, 99.0), seconds=100.0, workers=1)
+    methods = (MethodEntry(name="m", says="", is_variant=False),)
+    comparison = Comparison(task=task, methods=methods, repeats=1, seed=0, answer_seconds=10.0)
+
+    findings = module.findings(
+        comparison, [trace((10.0, "a", 2_000))], Judged(accuracies_pct={"a": 98.9}, smallest=None)
+    )
+
+    assert findings.scores == {score: {"m": [0.0]} for score in (OVER_TIME, AT_THE_END)}
+    [method] = findings.document["methods"]
+    assert (method["ratio"], method["final_size"], method["false"]) == (None, None, 1.0)

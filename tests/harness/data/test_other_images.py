@@ -85,6 +85,11 @@ GREY = np.zeros((3, 28, 28), np.uint8)
 @pytest.mark.parametrize(
     ("images", "labels"),
     [
+        (np.full((3, 28, 28), 999, np.int32), np.zeros(3, np.uint8)),
+        (np.zeros((3, 784), np.uint8), np.zeros(3, np.uint8)),
+        (GREY, np.zeros(4, np.uint8)),
+        (GREY[:0], np.zeros(0, np.uint8)),
+        (GREY, np.zeros((3, 2), np.uint8)),
         (np.zeros((3, 27, 28), np.uint8), np.zeros(3, np.uint8)),
         (GREY, np.array([0, 10, 2], np.uint8)),
         (GREY, np.array([0, -1, 2], np.int32)),
@@ -93,6 +98,28 @@ GREY = np.zeros((3, 28, 28), np.uint8)
 def test_unsuitable_images_or_labels_are_rejected(images: np.ndarray, labels: np.ndarray, tmp_path: Path):
     with pytest.raises(DataError):
         labelled_images(write_pair(tmp_path / "a", images, labels), MNIST, None)
+
+
+VALID_IDX = idx(GREY)
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        pytest.param("", b"", id="empty"),
+        pytest.param("", b"\x89PNG\r\n\x1a\n" + bytes(100), id="PNG"),
+        pytest.param("", VALID_IDX[:-1], id="too short"),
+        pytest.param("", b"\0\0\x0d" + VALID_IDX[3:], id="floats"),
+        pytest.param(".gz", gzip.compress(VALID_IDX)[:-12], id="cut"),
+    ],
+)
+def test_invalid_idx_file_is_rejected_in_one_line(ending: str, content: bytes, tmp_path: Path):
+    name = write_pair(tmp_path / "a", GREY, np.zeros(3, np.uint8))
+    (tmp_path / "a" / "mine-images-idx3-ubyte").unlink()
+    (tmp_path / "a" / f"mine-images-idx3-ubyte{ending}").write_bytes(content)
+    with pytest.raises(DataError) as excinfo:
+        labelled_images(name, MNIST, None)
+    assert "\n" not in excinfo.value.message
 
 
 def test_unknown_name_is_rejected(tmp_path: Path):
@@ -187,6 +214,27 @@ def test_pictures_for_other_known_data_sets_are_kept_or_refused(name: str, tmp_p
     ):
         with pytest.raises(DataError, match=f"{name} were prepared"):
             pictures_at(save(tmp_path / "a.png", image), spec)
+
+
+def test_rotated_photograph_is_set_upright(tmp_path: Path):
+    upright = seven((300, 200), (100, 20), 150, 0, 255)
+    upright.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Orientation: the first row is the right side (Exif 2.3, table 6).
+    upright.rotate(90, expand=True).save(tmp_path / "phone.png", exif=exif)
+    assert np.array_equal(own_picture(tmp_path / "phone.png").pixels, own_picture(tmp_path / "upright.png").pixels)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "CMYK", "I;16"])
+def test_pictures_of_all_modes_are_read(mode: str, tmp_path: Path):
+    picture = seven((300, 200), (100, 20), 150, 0, 255)
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    if mode == "I;16":
+        save(path, np.asarray(picture).astype(np.uint16) * 257)
+    else:
+        picture.convert(mode).save(path)
+
+    assert 19 <= extent(own_picture(path).pixels)[0] <= 21
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40), 0, 128, 255])

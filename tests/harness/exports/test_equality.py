@@ -21,7 +21,7 @@ from harness.evidence.record import read, read_recorded
 from harness.exports import emulated
 from harness.exports.c_library import Library, files_of
 from harness.exports.compiled import compile_runner, run_logits, write_files
-from harness.exports.emulated import FAMILIES, PASSES, chip_costs, emulate
+from harness.exports.emulated import FAMILIES, PASSES, Family, chip_costs, emulate
 from harness.spaces.catalog import SPACES, space
 from harness.spaces.cores import CORES
 from harness.spaces.fast_kernels import Optimisation
@@ -392,6 +392,25 @@ def test_chip_without_tools_is_reported_as_unmeasured(small: Library, monkeypatc
     assert costs["Cortex-M0"] == {"unknown": "arm-none-eabi-gcc is not installed"}
     files = files_of(replace(small, chips=costs))
     assert "- ATmega328P: not measured (avr-gcc is not installed)." in files["README.md"]
+
+
+def test_chip_is_named_on_stderr_before_measurement(
+    small: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    texts = []
+
+    def refuse(library: Library, pixels: Any, family: Family) -> None:
+        texts.append(capsys.readouterr().err)
+        raise DeviceError("it is not measured here")
+
+    monkeypatch.setattr(emulated, "emulate", refuse)
+    missing = FAMILIES["RV32IMC"].emulator[0]
+    monkeypatch.setattr(shutil, "which", lambda program: None if program == missing else program)
+
+    chip_costs(small)
+
+    assert ["Cortex-M0" in texts[0], "ATmega328P" in texts[1]] == [True, True]
+    assert [text.count("\n") for text in texts] == [1, 1]
 
 
 @pytest.mark.nightly

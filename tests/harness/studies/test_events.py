@@ -77,7 +77,7 @@ def test_event_is_read_as_written(event: Event):
 def test_log_words_of_all_versions_are_known():
     assert {type(event) for event in EVENTS} == set(_KINDS.values())
     assert list(_KINDS) == [
-        *("session", "ended", "proposed", "draws_rejected", "rejected", "repeated", "rung", "finished"),
+        *("session", "ended", "proposed", "draws_rejected", "looked", "rejected", "repeated", "rung", "finished"),
         *("confirmed", "standing", "refuted", "winner", "postponed", "verified", "advised", "quoted"),
     ]
     document = json.loads(line(Entry(1.00049, EVENTS[9], UTC)))
@@ -85,9 +85,15 @@ def test_log_words_of_all_versions_are_known():
     assert (document["event"], document["elapsed"]) == ("confirmed", 1.0)
 
 
-def test_earlier_word_of_a_confirmation_is_read():
-    [text] = [line(Entry(61.25, event, UTC)) for event in EVENTS if isinstance(event, Confirmed)]
-    assert read_line(text.replace('"confirmed"', '"standing"')) == read_line(text)
+@pytest.mark.parametrize(
+    ("present", "earlier"),
+    [("confirmed", "standing"), ("draws_rejected", "looked"), ("baseline", "floor"), ("surrogate", "aim")],
+)
+def test_words_of_earlier_logs_are_read_as_present_words(present: str, earlier: str):
+    lines = [line(Entry(61.25, event, UTC)) for event in EVENTS if f'"{present}"' in line(Entry(61.25, event, UTC))]
+    assert lines
+    for text in lines:
+        assert read_line(text.replace(f'"{present}"', f'"{earlier}"')) == read_line(text)
 
 
 def test_read_line_ignores_fields_of_newer_versions():

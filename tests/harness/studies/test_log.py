@@ -155,6 +155,7 @@ def test_rejected_counts_events_of_rejected_proposals_and_draws(folder: Path):
 
 # Changes that make a study unreadable.
 DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "first form": lambda folder: (folder / "results").mkdir(),
     "elapsed": lambda folder: files.append_line(folder / "log.jsonl", '{"event": "session", "elapsed": "1"}'),
     "trial": lambda folder: write_event(folder, "confirmed", 2.0, trial=7),
     "config": lambda folder: files.write_text(folder / "config.json", "{}"),
@@ -188,6 +189,21 @@ def test_unreadable_study_is_left_out_and_named(
     assert len(lines) == (command != ["report"])
     with pytest.raises(ContentError):
         read_state(folder.with_name("damaged"))
+
+
+@pytest.mark.parametrize("has_log", [True, False])
+def test_study_of_first_form_is_refused_in_one_line(has_log: bool, folder: Path):
+    study.open_study(folder, CONFIG, ORIGINS)
+    write_runs(folder, make_result())
+    (folder / "results").mkdir()
+    if not has_log:
+        (folder / "log.jsonl").unlink()
+
+    for read in (read_state, lambda path: study.open_study(path, CONFIG, ORIGINS)):
+        with pytest.raises(ContentError, match="before 25 November 2026") as refusal:
+            read(folder)
+        assert len(refusal.value.one_line.splitlines()) == 1
+        assert "choose a new name" in str(refusal.value.hint)
 
 
 def test_lock_of_a_process_is_reported_without_taking_lock(folder: Path):

@@ -32,6 +32,7 @@ from harness.studies.events import (
     Verified,
     WinnerChosen,
 )
+from harness.studies.standing import Outcome, Standing
 from harness.studies.study_state import StudyState
 from harness.training.result import Purpose, Status
 from tests import searches
@@ -105,6 +106,15 @@ def test_network_is_in_training_from_first_rung():
     for _ in range(2):  # a damaged log may repeat an event
         state.apply(Entry(2.0, RunEnded(run=replace(make_result(errors=50), trial=0))))
     assert state.trained_count == 1
+
+
+def test_log_without_proposal_of_winner_has_no_answer():
+    state = StudyState(Path("study"), searches.config())
+    [winner] = events_of(0, WinnerChosen)
+    state.apply(Entry(0.0, winner))
+    state.apply(Entry(1.0, Verified(hash="a", recipe_hash="b", tier=Standing.VERIFIED, passed=True)))
+
+    assert state.standing() == (Outcome.NOT_YET, Standing.NONE, None, None)
 
 
 @pytest.mark.parametrize("classes", [2, 10])

@@ -15,6 +15,7 @@ MODULES = {
     "guest": "FORMAT = 'the format'",
     "guest_without_library": "import absent_library",
     "guest_with_fault": "1 / 0",
+    "guest_that_exits": "raise SystemExit(0)",
 }
 ENTRY_POINTS = """\
 [harness.formats]
@@ -23,6 +24,8 @@ fault = guest_with_fault
 library = guest_without_library
 misspelt = guest:FROMAT
 moved = guest.moved
+exit = guest_that_exits:FORMAT
+spaced = no module:FORMAT
 """
 
 
@@ -53,6 +56,8 @@ def test_entry_point_gives_its_object():
         ("fault", DeviceError, "--fault: the package guest_with_fault cannot be imported: ZeroDivisionError: "),
         ("misspelt", DeviceError, "--misspelt: the package guest cannot be imported: AttributeError: "),
         ("moved", DeviceError, "--moved: the package guest cannot be imported: ModuleNotFoundError: "),
+        ("exit", DeviceError, "--exit: the package guest_that_exits cannot be imported: SystemExit: "),
+        ("spaced", DeviceError, "--spaced: the package no module cannot be imported: "),
         ("gest", UsageError, "--gest: 'gest' is not one of "),
     ],
 )
@@ -62,3 +67,13 @@ def test_errors_name_the_library_the_package_or_the_known_names(name: str, kind:
 
     assert failure.value.message.startswith(message)
     assert {"library": "install absent_library", "gest": "did you mean 'guest'?"}.get(name) == failure.value.hint
+
+
+def test_clone_without_installation_has_the_features_of_the_clone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doors, "entry_points", lambda group: ())
+    assert {door: {*doors.names(door)} for door in Door} == {
+        Door.COMMANDS: {"bench", "publication", "toy"},
+        Door.FORMATS: {"c", "onnx", "pytorch"},
+        Door.OBSERVERS: {"mlflow", "storage", "tensorboard"},
+        Door.EXECUTORS: {"ray"},
+    }

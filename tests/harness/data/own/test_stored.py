@@ -57,14 +57,30 @@ def test_duplicate_images_are_listed():
     assert own.Data.from_arrays("pets", images, labels).duplicates == ("train 3 = train 7",)
 
 
-def test_stored_data_without_groups_of_copies_are_refused():
-    spec = own.Data.from_arrays("pets", *pictures())
+@pytest.mark.parametrize("copies", [1, 4])
+@pytest.mark.parametrize(
+    "later_fields", [("test_pictures",), ("validation_group_sizes", "test_group_sizes", "test_groups", "test_pictures")]
+)
+def test_stored_data_without_groups_of_copies_are_refused_until_read_again(
+    later_fields: tuple[str, ...], copies: int, tmp_path: Path
+):
+    images, labels = pictures(40)
+    source = str(as_npz(tmp_path / "pets.npz", X=images.repeat(copies, axis=0), y=labels.repeat(copies)))
+    spec = dataset(own.data_name(source))
     path = workspace().data(spec.name) / "data.json"
-    document = json.loads(path.read_text(encoding="utf-8")) | {"test_pictures": 0, "facts_sha256": ""}
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for field in ("facts_sha256", *later_fields):
+        del document[field]
     path.write_text(json.dumps(document), encoding="utf-8")
 
-    with pytest.raises(UsageError, match="stored by an earlier version"):
+    with pytest.raises(UsageError, match="stored by an earlier version") as refusal:
         own.data_name(spec.name)
+    assert refusal.value.hint == "remove the data set and read the source again"
+    assert run(["data", "remove", spec.name]) == 0
+    assert own.data_name(own.data_name(source)) == spec.name
+    assert dataset(spec.name) == spec
+    assert dataset(spec.name).test_group_sizes == spec.test_group_sizes
+    assert bool(spec.test_group_sizes) == (copies > 1)
 
 
 def test_copies_are_counted_once_in_groups_of_single_images(tmp_path: Path):
@@ -225,6 +241,7 @@ def _invalid_source(kind: str, folder: Path) -> Path:
         "fractions as labels": {"y": np.linspace(0, 1, 60)},
         "one class": {"y": np.repeat("cat", 60)},
         "300 classes": {"X": np.tile(images, (10, 1, 1)), "y": np.arange(600) % 300},
+        "objects": {"X": np.array([None, *images[1:]], dtype=object)},
         "texts as pixels": {"X": images.astype(str)},
         "five dimensions": {"X": images.reshape(60, 5, 7, 1, 1)},
         "one shade": {"X": np.full_like(images, 9)},
@@ -241,6 +258,9 @@ def _invalid_source(kind: str, folder: Path) -> Path:
             content = bytearray(as_npz(folder / "x.npz", **arrays).read_bytes())
             struct.pack_into("<I", content, content.index(b"PK\1\2") + 24, 3 * 2**30)
             (folder / "x.npz").write_bytes(content)
+            return folder / "x.npz"
+        case "no zip":
+            (folder / "x.npz").write_bytes(b"PK, but no more")
             return folder / "x.npz"
         case _ if kind in changes:
             arrays |= changes[kind]
@@ -268,9 +288,9 @@ def _invalid_folder(kind: str, folder: Path) -> Path:
     return folder
 
 
-KINDS = """labels missing, fewer labels than images, fractions as labels, one class, 300 classes, texts as pixels,
-five dimensions, one shade, test of another shape, test of a strange class, class of one image, a bomb, several shapes,
-an empty class, 8 and 16 bits, a line end in a name, a link out, a text file"""
+KINDS = """labels missing, fewer labels than images, fractions as labels, one class, 300 classes, objects,
+texts as pixels, five dimensions, one shade, test of another shape, test of a strange class, class of one image, a bomb,
+no zip, several shapes, an empty class, 8 and 16 bits, a line end in a name, a link out, a text file"""
 
 
 @pytest.mark.parametrize("kind", [kind.strip() for kind in KINDS.replace("\n", " ").split(", ")])
