@@ -54,7 +54,7 @@ class _CommandGroup(click.Group):
             self.commands = dict.fromkeys(self.list_commands(ctx))  # type: ignore[assignment]
             return None
         try:
-            command = doors.load(Door.COMMANDS, cmd_name, f"the command {cmd_name}")
+            command = doors.feature(Door.COMMANDS, cmd_name, f"the command {cmd_name}")
         except HarnessError as error:
             return _broken_command(cmd_name, error)
         if not isinstance(command, click.Command):

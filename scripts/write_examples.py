@@ -23,9 +23,10 @@ sys.path.insert(0, str(REPOSITORY))
 from harness.bench.bench_page import write_bench_page  # noqa: E402
 from harness.bench.comparison import Comparison, Judged, Trace, findings  # noqa: E402
 from harness.data.training_images import load  # noqa: E402
-from harness.evidence.leaderboard_table import PROVEN, survey  # noqa: E402
-from harness.evidence.ledger import FIRST_LOOK_ALPHA, Declaration  # noqa: E402
-from harness.evidence.record import Record, kept_indices, read  # noqa: E402
+from harness.evidence.bounds import VERIFIED_CONFIDENCE  # noqa: E402
+from harness.evidence.leaderboard_table import survey  # noqa: E402
+from harness.evidence.ledger import Declaration  # noqa: E402
+from harness.evidence.record import Record, read  # noqa: E402
 from harness.interface.formats import format_of  # noqa: E402
 from harness.pages import study_page  # noqa: E402
 from harness.pages.board import write_leaderboard  # noqa: E402
@@ -45,7 +46,7 @@ def pages() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
         evidence = survey(workspace)
-        rows = tuple(row for row in evidence.rows if row.tier in PROVEN)
+        rows = tuple(row for row in evidence.rows if row.tier.is_proven)
         leaderboard = write_leaderboard(workspace, evidence._replace(rows=rows))
         return {
             "study.html": _study(Workspace(Path(folder) / "archive")),
@@ -71,7 +72,7 @@ def _declaration(record: Record) -> str:
     """Return the line of the ledger that declares the seeds of a record an hour before the first seed."""
     indices = tuple(run.index for run in record.seeds)
     declared_utc = datetime.fromisoformat(record.seeds[0].started_utc) - timedelta(hours=1)
-    fields = {"declared_utc": declared_utc.isoformat(), "look_alpha": FIRST_LOOK_ALPHA}
+    fields = {"declared_utc": declared_utc.isoformat(), "look_alpha": round(1 - VERIFIED_CONFIDENCE, 9)}
     return json.dumps(document_of(Declaration(indices=indices, **record.key._asdict(), **fields))) + "\n"
 
 
@@ -85,7 +86,7 @@ def _bench(folder: Path) -> str:
 
 def _tryout(workspace: Workspace) -> str:
     record = read(_INTEGER_RECORD)
-    index = kept_indices(workspace.records, record)[0]
+    index = record.kept_indices(workspace.records)[0]
     images = load("mnist", Path(os.environ["HARNESS_DATA"]))
     return format_of("c").tryout_page(record, index, workspace, images)
 

@@ -344,7 +344,7 @@ WITH_NIGHTLY = f"{ALL_TESTS} -m not slow and not gpu"
     [
         ("search_spaces/mine.space", [ALL_TESTS, f"{NIGHTLY} tests/harness tests/measurements"]),
         ("harness/searching/loop.py", [ALL_TESTS, f"{NIGHTLY} tests/harness tests/measurements"]),
-        ("docs/usage.md", [ALL_TESTS]),
+        ("docs/index.md", [ALL_TESTS]),
         ("pyproject.toml", [WITH_NIGHTLY]),
         (None, [WITH_NIGHTLY]),
     ],

@@ -129,7 +129,7 @@ class TableRecording:
 
     Attributes:
         state: State of the study.
-        facts: TableFacts of the table, with this machine.
+        facts: Facts of the table, with this machine.
         subset: Networks to record; a run is identified by the index of its network in ``subset.networks``.
         seeds: Number of first runs per network.
         near: Rule for further runs, None for no further runs.

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from harness.interface import api, options
-from harness.interface.formats import format_names
 from harness.searching.option_types import FILE
+from harness.system.doors import Door, guests
+from harness.system.terminal import say
 
 
 @click.command(short_help="Write a network as PyTorch, ONNX, safetensors or C.")
@@ -42,12 +43,18 @@ def export(as_json: bool, **arguments: Any) -> int:
     harness export eab8ff --c digits --chip RP2040
     harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
     """
-    formats = {name: arguments.pop(name) for name in _guest_formats}
+    formats = {name: arguments.pop(parameter) for parameter, name in _guest_formats.items()}
     result = api.export(**arguments, formats=formats)
     options.print_result(as_json, dict(result.facts), str(result))
     return 0
 
 
-_guest_formats = sorted({*format_names()} - {parameter.name for parameter in export.params})
-for _name in _guest_formats:
-    export.params.append(click.Option([f"--{_name}", _name], type=FILE, help=f"Path for the format {_name}."))
+_guest_formats: dict[str, str] = {}  # names of formats by parameter
+for _name, _package in sorted(guests(Door.FORMATS).items()):
+    _parameter = _name.replace("-", "_")
+    _taken = {"help"}.union(*({each.name, *each.opts} for each in export.params))
+    if {_parameter, f"--{_name}"} & _taken or not _parameter.isidentifier():
+        say(f"the format {_name} of the package {_package} has no option: --{_name} is taken or invalid", "warning")
+    else:
+        _guest_formats[_parameter] = _name
+        export.params.append(click.Option([f"--{_name}", _parameter], type=FILE, help=f"Path for the format {_name}."))

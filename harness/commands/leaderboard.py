@@ -116,13 +116,13 @@ def leaderboard(
     workspace = files.workspace()
     dataset_name = None if dataset is None else datasets.dataset_of_option(dataset).name  # ``auto`` is MNIST
     if check:
-        publication = doors.load(Door.COMMANDS, "publication", "--check")
+        publication = doors.feature(Door.COMMANDS, "publication", "--check")
         exit_code: int = context.invoke(publication.commands["check"], anchor=anchor, as_json=as_json)
         return exit_code
     if anchor:
         raise UsageError("--anchor COMMIT requires --check")
     if publish:
-        publication = doors.load(Door.COMMANDS, "publication", "--publish")
+        publication = doors.feature(Door.COMMANDS, "publication", "--publish")
         context.invoke(publication.commands["publish"], network=publish, dataset=dataset or datasets.AUTO)
         # The rows are shown after publishing.
     standings = survey(workspace)

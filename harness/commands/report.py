@@ -100,7 +100,7 @@ def _mirror(folder: Path, storage: str) -> None:
     from harness.studies.config import locked_folder
     from harness.studies.log import read_state
 
-    mirror = doors.load(Door.OBSERVERS, "storage", "--storage")
+    mirror = doors.feature(Door.OBSERVERS, "storage", "--storage")
     study = read_state(folder)
     # ``locked_folder`` fails if a search works on the study; that search updates the database itself.
     with locked_folder(folder), busy(f"writing {folder.name} to the database"):

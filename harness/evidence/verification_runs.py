@@ -20,7 +20,7 @@ from harness.evidence import bounds, ledger
 from harness.evidence import record as record_files
 from harness.evidence.history import declaring_commit, history_of
 from harness.evidence.leaderboard_table import Evidence, Rerun, Verification, read_evidence
-from harness.evidence.ledger import Attempt, AttemptResult, Declaration, Ledger
+from harness.evidence.ledger import Attempt, AttemptResult, Declaration
 from harness.evidence.record import Record, SearchSummary, SeedRun
 from harness.spaces.network import Architecture, analyse
 from harness.studies.config import locked_folder
@@ -252,7 +252,8 @@ def run_seeds(
                     # ``run_all`` takes jobs from this list: running seeds still count, but no further seed starts.
                     queue.clear()
         collector.close()
-        verdict = _verdict_of(collector, ledger.read(workspace.ledger))
+        # A different process may have tested equal weights since the first seed.
+        verdict = _verdict_of(collector, read_evidence(workspace))
         # Still under the lock, otherwise a second call could use the folder or run more seeds before the verdict is
         # logged.
         shutil.rmtree(folder, ignore_errors=True)
@@ -371,10 +372,10 @@ def _weights_file(folder: Path, index: int) -> Path:
 
 def recorded_verdict(plan: VerifyPlan, evidence: Evidence) -> Verification:
     """Return the verdict on the recorded seeds of a plan, without running any seed."""
-    return _verdict_of(_SeedCollector(plan, evidence, _record_of(plan, evidence), {}), evidence.entries)
+    return _verdict_of(_SeedCollector(plan, evidence, _record_of(plan, evidence), {}), evidence)
 
 
-def _verdict_of(collector: _SeedCollector, entries: Ledger) -> Verification:
+def _verdict_of(collector: _SeedCollector, evidence: Evidence) -> Verification:
     """Return the verdict on the record of a collector; warn of equal weights tested on a different data set before."""
     record = collector.record
     recorded_runs = {run.index: run for run in record.seeds}
@@ -387,7 +388,7 @@ def _verdict_of(collector: _SeedCollector, entries: Ledger) -> Verification:
         repeated_errors = [run.test_errors for run in collector.rerun_results.values()]
         recorded_errors = [run.test_errors for run in record.seeds]
         is_contradicted = bounds.is_worse(repeated_errors, recorded_errors, record.seeds[0].test_size)
-    for name in collector.evidence.tested_before(record):
+    for name in evidence.tested_before(record):
         if have_equal_test_images(dataset(name), dataset(record.dataset)):
             continue
         say_once(
@@ -395,7 +396,7 @@ def _verdict_of(collector: _SeedCollector, entries: Ledger) -> Verification:
             "images and other test images; if the test parts overlap, this verification counts as a further look",
             "warning",
         )
-    verdict = Verification.of(record, entries)
+    verdict = Verification.of(record, evidence.entries)
     attempt = collector.ended_attempt
     return replace(verdict, runs=runs, reruns=reruns, is_contradicted=is_contradicted, attempt=attempt)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from harness.spaces.chips import Chip, Fit, fastest, fitting
 from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.network import analyse
 from harness.system import files
+from harness.system.doors import Door, guests
 from harness.system.errors import ContentError, UsageError, as_command, option_words, require
 from harness.system.files import check_file, check_writable, write_together
+from harness.system.user_code import guarding_user_code
 from harness.training.recipe import check_network
 
 
@@ -55,7 +58,7 @@ def export_network(
     task = datasets.dataset_of_option(seed.dataset).task
     recipe = seed.recipe.recipe
     for name, format_ in formats.items():
-        require("export", format_.libraries, f"--{name}")
+        require("" if name in guests(Door.FORMATS) else "export", format_.libraries, f"--{name}")
         format_.check(argument.architecture, task, recipe)
     fit = None if chip is None else _fit_on(chip, seed, optimise, selection["recipe"])
     images = training_images.load(seed.dataset, Path(data) if data else None)
@@ -106,10 +109,9 @@ def _fit_on(chip: Chip, seed: NetworkSeed, optimise: str | None, recipe: str | N
             hint = f"optimised for size, it fits; {hint}"
         target = None if seed.record is None else f"{seed.record.target_pct:g}"
         search_options = option_words({"--dataset": seed.dataset, "--target": target, "--recipe": recipe})
-        raise ContentError(
-            f"the network optimised for {fit.optimise} does not fit {chip}: {fit.lack} too many",
-            hint=f"{hint}'{as_command('search', '--chip', str(chip), *search_options)}' searches for networks that fit",
-        )
+        message = f"the network optimised for {fit.optimise} does not fit {chip}: {fit.lack} too many"
+        command = as_command("search", "--chip", str(chip), *search_options)
+        raise ContentError(message, hint=f"{hint}'{command}' searches for networks that fit")
     return fit
 
 
@@ -118,8 +120,10 @@ def _written(network: TrainedNetwork, formats: Mapping[str, Format], targets: Ma
     facts_of_formats = []
     texts = []
     for name, path in targets.items():
-        export_files = formats[name].files(network, path)
-        contents |= export_files.contents
+        package = guests(Door.FORMATS).get(name)
+        with guarding_user_code(f"the format {name} of the package {package}", seconds=0) if package else nullcontext():
+            export_files = formats[name].files(network, path)
+            contents |= {Path(file): bytes(content) for file, content in export_files.contents.items()}
         size_bytes = sum(map(len, export_files.contents.values()))
         facts_of_formats.append({"file": str(path), "format": name, **export_files.facts, "size_bytes": size_bytes})
         texts.append(export_files.text)

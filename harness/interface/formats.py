@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.system import doors
 from harness.system.doors import Door
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, UsageError
 
 if TYPE_CHECKING:
     from harness.data.training_images import ImageData
@@ -87,15 +87,13 @@ class _Safetensors(Format):
 _CORE_FORMATS = {"safetensors": _Safetensors()}
 
 
-def format_names() -> list[str]:
-    """Return the names of the installed formats."""
-    return [*_CORE_FORMATS, *doors.names(Door.FORMATS)]
-
-
 def format_of(name: str) -> Format:
     """Return an installed format.
 
     Raises:
-        UsageError: No installed package has a format of this name.
+        UsageError: No installed package has a format of this name, or the object is not a ``Format``.
     """
-    return _CORE_FORMATS.get(name) or cast(Format, doors.load(Door.FORMATS, name, f"--{name}"))
+    format_ = _CORE_FORMATS.get(name) or doors.feature(Door.FORMATS, name, f"--{name}")
+    if not isinstance(format_, Format):
+        raise UsageError(f"--{name}: {format_!r} is not an object of a subclass of harness.interface.formats.Format")
+    return format_

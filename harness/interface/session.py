@@ -207,11 +207,11 @@ def _is_first_on_own_data(plan: SearchPlan) -> bool:
 
 def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     from harness.data.training_images import load
-    from harness.interface.formats import format_names, format_of
+    from harness.interface.formats import format_of
     from harness.pages.study_page import tryout_page_path
 
     indices = record.kept_indices(plan.workspace.records)
-    if record.recipe.precision != "int8" or not indices or "c" not in format_names():
+    if record.recipe.precision != "int8" or not indices or "c" not in doors.names(Door.FORMATS):
         return
     images = load(plan.source.dataset, plan.source.folder)
     page = format_of("c").tryout_page(record, indices[0], plan.workspace, images)
@@ -220,7 +220,7 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
 
 def _observer(name: str, purpose: str = "--log") -> Any:
     """Return the factory of an observer: a function of the state, a function that prints a line, and an address."""
-    return doors.load(Door.OBSERVERS, name, purpose)
+    return doors.feature(Door.OBSERVERS, name, purpose)
 
 
 def _listeners(state: StudyState, request: SearchRequest, progress: Reporter, stack: ExitStack) -> Iterator[Observer]:

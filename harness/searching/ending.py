@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from harness.data.datasets import dataset
@@ -494,11 +495,12 @@ def search_arguments(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str
 
 
 def _stated_options(state: StudyState) -> dict[str, tuple[str, ...]]:
-    """Return the options of the command of the last session, by flag; the inverse of ``search_arguments``."""
+    """Return the options of the command of the last session, by flag; words that form no option are left out."""
     words = state.of_kind(SessionBegan)[-1].event.command[2:]
     options: dict[str, tuple[str, ...]] = {}
-    for flag, value in zip(words[::2], words[1::2], strict=True):
-        options[flag] = (*options.get(flag, ()), value)
+    for flag, value in pairwise(words):
+        if flag.startswith("--") and not value.startswith("--"):
+            options[flag] = (*options.get(flag, ()), value)
     return options
 
 

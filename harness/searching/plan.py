@@ -124,9 +124,6 @@ def plan_search(
         device = choose_device(request.device)
         recipe, recipe_choices = _recipe(request, data, workspace)
         limited = limited_space(request, data, recipe.recipe.weight_bits)
-        known: tuple[str, ...] = ()
-        if request.start_from is not None:
-            known = request.start_from.suitable(limited.space, limited.budget)
         training = _training(request, data, recipe, limited.space, device)
         effort = Effort(
             seconds=request.time,
@@ -151,10 +148,11 @@ def plan_search(
     digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     default_folder = workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
     folder = named_folder or default_folder
-    if known and study_exists(folder):
-        # The source of the networks may have grown since; a continued study keeps the first set of networks.
-        known = read_config(folder).config.known
-    config = replace(config, known=known)
+    if request.start_from is not None and study_exists(folder):
+        # The source of the networks may have changed since; a continued study keeps the first set of networks.
+        config = replace(config, known=read_config(folder).config.known)
+    elif request.start_from is not None:
+        config = replace(config, known=request.start_from.suitable(limited.space, limited.budget))
     with busy("reading past runs"):
         prior, faults = prior_of(config, folder, workspace, lambda: image_digests(images.train_images.numpy()))
     return SearchPlan(

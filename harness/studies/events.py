@@ -21,7 +21,8 @@ from harness.training.result import Result
 
 # Event class by the value of the key ``event`` in a log, with the words of earlier versions.
 _KINDS: dict[str, type[Any]] = {}
-_ORIGIN_BY_EARLIER_WORD = {"floor": "baseline", "aim": "surrogate"}  # ``Proposal.origin`` in logs of earlier versions
+# Value of a key by the value in logs of earlier versions.
+_VALUE_BY_EARLIER_VALUE = {("origin", "floor"): "baseline", ("origin", "aim"): "surrogate", ("tier", ""): "confirmed"}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
@@ -309,8 +310,9 @@ def read_line(text: str) -> Entry[Event] | None:
         utc = document.get("utc", "")
         if kind is None or type(elapsed) not in (int, float) or not 0 <= elapsed < float("inf") or type(utc) is not str:
             return None
-        if document.get("origin") in _ORIGIN_BY_EARLIER_WORD:
-            text = json.dumps(document | {"origin": _ORIGIN_BY_EARLIER_WORD[document["origin"]]})
+        for (key, earlier_value), value in _VALUE_BY_EARLIER_VALUE.items():
+            if document.get(key) == earlier_value:
+                text = json.dumps(document | {key: value})
         return Entry(float(elapsed), read_as(kind, text, "an event"), utc)
     except (ContentError, ValueError, KeyError, TypeError):
         return None

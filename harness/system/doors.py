@@ -55,7 +55,12 @@ def names(door: Door) -> Set[str]:
     return _entry_points(door).keys()
 
 
-def load(door: Door, name: str, purpose: str) -> Any:
+def guests(door: Door) -> dict[str, str]:
+    """Return the packages of the entry points of third parties, by name of the entry point."""
+    return {name: _package(point) for name, point in _entry_points(door).items() if not _is_own(point)}
+
+
+def feature(door: Door, name: str, purpose: str) -> Any:
     """Return the object of an entry point.
 
     Args:
@@ -79,5 +84,5 @@ def load(door: Door, name: str, purpose: str) -> Any:
         if not isinstance(error, ModuleNotFoundError) or library == package:
             line = f"{type(error).__name__}: {reason(error)}"
             raise DeviceError(f"{purpose}: the package {package} cannot be imported: {line}") from error
-        hint = install_command(point.extras[0]) if point.extras and _is_own(point) else f"install {library}"
+        hint = install_command(point.extras[0]) if point.extras and package == _ROOT else f"install {library}"
         raise DeviceError(f"{purpose} requires {library}, which is not installed", hint=hint) from error

@@ -152,11 +152,12 @@ def option_words(values: Mapping[str, str | None]) -> list[str]:
 
 
 def require(extra: str, modules: Sequence[str], purpose: str) -> None:
-    """Raise DeviceError, with a hint to install ``extra``, unless all ``modules`` are installed."""
+    """Raise DeviceError, with a hint to install ``extra`` or the modules, unless all ``modules`` are installed."""
     missing_modules = [name for name in modules if find_spec(name) is None]
     if missing_modules:
         names = " and ".join(missing_modules)
-        raise DeviceError(f"{purpose} requires {names}, which is not installed", hint=install_command(extra))
+        hint = install_command(extra) if extra else f"install {names}"
+        raise DeviceError(f"{purpose} requires {names}, which is not installed", hint=hint)
 
 
 def install_command(extra: str) -> str:

@@ -170,13 +170,14 @@ def made_module(value: object, purpose: str) -> nn.Module:
         return value
     if not callable(value):
         raise UsageError(f"{purpose}: a value of type {type(value).__name__} is not a PyTorch module")
-    try:
-        # A builtin may have no signature, which raises ValueError.
-        with suppress(ValueError):
-            inspect.signature(value).bind()
-    except TypeError as error:
+    required_names = []
+    with suppress(TypeError, ValueError):  # a builtin without a signature
+        parameters = inspect.signature(value).parameters.values()
+        optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        required_names = [each.name for each in parameters if each.default is each.empty and each.kind not in optional]
+    if required_names:
         hint = "write a function without arguments that returns the module"
-        raise UsageError(f"{purpose}: {error}", hint=hint) from None
+        raise UsageError(f"{purpose} requires the arguments {', '.join(required_names)}", hint=hint)
     with quiet(purpose):
         module = value()
     if not isinstance(module, nn.Module):

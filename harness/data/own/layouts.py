@@ -67,7 +67,7 @@ def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes]
     """Return name and folder of each class, by part, and a remark on the layout, empty for ``CLASS``.
 
     Args:
-        root: _Folder of the data.
+        root: Folder of the data.
         left_out: Counter to which the paths left out are added, by kind (`kind_of`).
 
     Raises:

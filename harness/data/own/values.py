@@ -398,10 +398,8 @@ class Scale:
         least, most = float(lows.min()), float(highs.max())
         fitted_least, fitted_most = float(self.low.min()), float(self.high.max())
         text = f"range from {least:g} to {most:g}, but the fitted range is {fitted_least:g} to {fitted_most:g}"
-        is_fixed = fitted_least == 0 and fitted_most in (
-            1,
-            255,
-        )  # a range fitted to a sample with these ends counts too
+        # A range fitted to a sample with these ends counts too.
+        is_fixed = fitted_least == 0 and fitted_most in (1, 255)
         widths = np.maximum(self.low - lows, highs - self.high) / (self.high - self.low)  # of each image, beyond
         # A single image beyond a fixed range shows a different scale; beyond a fitted range, half of the images do.
         beyond = float(np.median(widths.max(axis=1)))

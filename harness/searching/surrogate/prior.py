@@ -224,8 +224,9 @@ def _thinned(trainings: Sequence[PriorTraining]) -> list[PriorTraining]:
 def shipped_sha256(name: str) -> str:
     """Return the SHA-256 of the package's trainings for a data set.
 
-    Names and seeds of studies depend on this hash, so the sources keep the name that the folder had at first.
+    Names and seeds of studies depend on this hash.
     """
+    # The folder ``benchmarks`` of the sources was renamed in 0.2.0; the hash of earlier studies stays valid.
     return hashlib.sha256(csv_of(shipped(name)).replace("measurements/", "benchmarks/").encode()).hexdigest()
 
 

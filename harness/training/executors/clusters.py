@@ -102,4 +102,4 @@ def _connect_and_address(address: str) -> tuple[Connect, str]:
     if not separator:
         name = "ray"
         rest = address
-    return doors.load(Door.EXECUTORS, name, f"--cluster {name}"), rest
+    return doors.feature(Door.EXECUTORS, name, f"--cluster {name}"), rest

@@ -393,6 +393,22 @@ def test_warning_names_earlier_data_set_of_equal_weights(
     assert "tested on mnist before" in warning
 
 
+def test_warning_names_data_set_of_equal_weights_tested_meanwhile(
+    workspace: Path, seeds: Seeds, capsys: pytest.CaptureFixture[str]
+):
+    home = Workspace(workspace)
+    say_once.cache_clear()
+    run_plan(home, make_plan(range(6)))
+    [path] = home.records.glob("*.json")
+    document = path.read_bytes()
+    path.unlink()
+    seeds.watch = lambda job: files.write_bytes(path, document)
+
+    run_plan(home, make_plan(range(6), data=DATASETS["kmnist"]))
+
+    assert "tested on mnist before" in capsys.readouterr().err
+
+
 def test_equal_weights_on_renamed_test_images_cause_no_warning(
     workspace: Path, seeds: Seeds, capsys: pytest.CaptureFixture[str]
 ):

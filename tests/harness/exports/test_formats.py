@@ -14,9 +14,8 @@ import harness
 from harness.cli import run
 from harness.commands import export as command
 from harness.data.training_images import ImageData
-from harness.interface.formats import format_names
 from harness.system import doors
-from harness.system.errors import DeviceError, UsageError
+from harness.system.errors import ContentError, DeviceError, UsageError
 from tests.factories import NETWORK
 
 GUEST = """
@@ -31,7 +30,34 @@ class Notation(Format):
 class Absent(Notation):
     libraries = ("absent_library",)
 
-NOTATION, ABSENT = Notation(), Absent()
+class Faulty(Notation):
+    def files(self, network, path):
+        print("on stderr")
+        return {}["shape"]
+
+class Text(Notation):
+    def files(self, network, path):
+        return Files({path: "text"})
+
+NOTATION, ABSENT, FAULTY, TEXT = Notation(), Absent(), Faulty(), Text()
+"""
+
+ENTRY_POINTS = """
+[harness.formats]
+notation = guest_formats:NOTATION
+notation-text = guest_formats:NOTATION
+absent = guest_formats:ABSENT
+faulty = guest_formats:FAULTY
+text = guest_formats:TEXT
+json = guest_formats:NOTATION
+seed = guest_formats:NOTATION
+help = guest_formats:NOTATION
+optimize = guest_formats:NOTATION
+network = guest_formats:NOTATION
+as-json = guest_formats:NOTATION
+a.b = guest_formats:NOTATION
+notation_text = guest_formats:NOTATION
+type = guest_formats:Notation
 """
 
 
@@ -42,37 +68,65 @@ def _guest(small_data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     metadata.mkdir()
     (tmp_path / "guest_formats.py").write_text(GUEST)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 1\n")
-    lines = "[harness.formats]\nnotation = guest_formats:NOTATION\nabsent = guest_formats:ABSENT\n"
-    (metadata / "entry_points.txt").write_text(lines)
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
     monkeypatch.syspath_prepend(tmp_path)
     doors._entry_points.cache_clear()
     yield
     doors._entry_points.cache_clear()
 
 
-def test_formats_of_packages_join_the_formats_of_harness():
-    assert {"absent", "c", "notation", "onnx", "pytorch", "safetensors"} <= set(format_names())
-
-
-def test_format_of_package_is_an_option_and_a_key_of_formats(capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("name", ["notation", "notation-text"])
+def test_format_of_package_is_an_option_and_a_key_of_formats(name: str):
     export = importlib.reload(command).export
-    arguments = [NETWORK, "--recipe", "@quick.toml", "--notation", "net.txt", "--json"]
+    arguments = [NETWORK, "--recipe", "@quick.toml", f"--{name}", "net.txt", "--json"]
     answer = CliRunner().invoke(export, arguments, standalone_mode=False)
 
     assert Path("net.txt").read_text() == NETWORK
     [file] = json.loads(answer.stdout)["files"]
-    assert (file["format"], file["file"], file["ops"]) == ("notation", "net.txt", 9)
+    assert (file["format"], file["file"], file["ops"]) == (name, "net.txt", 9)
     exported = harness.export(NETWORK, recipe="@quick.toml", formats={"notation": "copy.txt"})
     assert str(exported).endswith(f"copy.txt: notation, {len(NETWORK)} bytes; one line")
+
+
+def test_format_with_the_name_of_an_option_is_reported_and_has_no_option(capsys: pytest.CaptureFixture[str]):
+    parameters = importlib.reload(command).export.params
+
+    names = ("a.b", "as-json", "help", "json", "network", "notation_text", "optimize", "seed")
+    reason = "has no option:"
+    lines = [
+        f"warning: the format {name} of the package guest_formats {reason} --{name} is taken or invalid"
+        for name in names
+    ]
+    assert capsys.readouterr().err.splitlines() == lines
+    assert {"absent", "notation", "notation_text", "seed"} < {parameter.name for parameter in parameters}
+    assert len(parameters) == len({parameter.name for parameter in parameters})
+    assert str(harness.export(NETWORK, recipe="@quick.toml", formats={"json": "net"})).endswith("one line")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [("faulty", "KeyError: 'shape'"), ("text", "TypeError: string argument without an encoding")]
+)
+def test_error_of_a_format_names_the_package(name: str, line: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(
+        ContentError,
+        match=rf"^the format {name} of the package guest_formats failed: (guest_formats.py:[0-9]+: )?{line}",
+    ):
+        harness.export(NETWORK, recipe="@quick.toml", formats={"notation": "net", name: "other"})
+
+    assert not Path("net").exists()
+    assert capsys.readouterr().out == ""
 
 
 def test_missing_library_and_unknown_format_are_refused_before_training(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
 
-    with pytest.raises(DeviceError, match=r"^--absent requires absent_library, which is not installed"):
+    with pytest.raises(DeviceError, match=r"^--absent requires absent_library, which is not installed") as missing:
         harness.export(NETWORK, recipe="@quick.toml", formats={"absent": "net"})
+    assert missing.value.hint == "install absent_library"
     with pytest.raises(UsageError, match=r"^--tflite: 'tflite' is not one of "):
         harness.export(NETWORK, recipe="@quick.toml", formats={"tflite": "net"})
+    with pytest.raises(UsageError, match=r"^--type: <class 'guest_formats.Notation'> is not an object of a subclass"):
+        harness.export(NETWORK, recipe="@quick.toml", formats={"type": "net"})
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,10 @@ REFUSED = {  # text of the file, word of the reason
     "seeded instance": (SEEDED, "always the same"),
     "detached": (source("", "return self.c(x).detach().mean((2, 3))"), "gradient"),
     "no module": ("class Net:\n    pass\n", "not a PyTorch module"),
-    "required arguments": ("def Net(width):\n    pass\n", "width"),
+    "required arguments": (
+        "def Net(width, *sizes, depth, bias=True):\n    pass\n",
+        "requires the arguments width, depth",
+    ),
 }
 
 

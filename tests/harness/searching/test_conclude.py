@@ -428,6 +428,14 @@ def options_of(outcome: SearchAnswer) -> dict[str, str]:
     return dict(zip(rest[::2], rest[1::2], strict=True))
 
 
+def test_words_of_logged_command_that_form_no_option_are_left_out(tmp_path: Path):
+    state = StudyState(tmp_path, CONFIG)
+    words = ("odd", "--plan", "--limit", "macs<=9", "--seed", "-1", "odd", "--limit", "parameters<=9", "--last")
+    state.apply(make_entry("session", command=("harness", "search", *words)))
+
+    assert ending._stated_options(state) == {"--limit": ("macs<=9", "parameters<=9"), "--seed": ("-1",)}
+
+
 FAR = replace(NEAREST, cost=1900, errors=200)
 
 

@@ -335,8 +335,9 @@ def test_start_networks_must_be_feasible_and_are_stored(tmp_path: Path):
     assert (search_plan.config.start_from, search_plan.config.known) == ("leaderboard", (feasible,))
 
     study.open_study(search_plan.folder, search_plan.config, {})
-    repeated = planned(feasible, template.format(9, 10))
-    assert (repeated.folder, repeated.config) == (search_plan.folder, search_plan.config)
+    for texts in ((feasible, template.format(9, 10)), (wrong_classes,)):
+        repeated = planned(*texts)
+        assert (repeated.folder, repeated.config) == (search_plan.folder, search_plan.config)
 
     with pytest.raises(UsageError, match="images of 1x28x28"):
         planned(wrong_classes, budget=19_000)

@@ -96,6 +96,11 @@ def test_words_of_earlier_logs_are_read_as_present_words(present: str, earlier: 
         assert read_line(text.replace(f'"{present}"', f'"{earlier}"')) == read_line(text)
 
 
+def test_empty_tier_of_earlier_logs_is_confirmed():
+    text = '{"event": "verified", "elapsed": 0, "hash": "ab", "tier": "", "passed": true}'
+    assert read_line(text) == Entry(0.0, Verified(hash="ab", tier=Standing.CONFIRMED, passed=True))
+
+
 def test_read_line_ignores_fields_of_newer_versions():
     text = '{"event": "session", "elapsed": 0, "device": "cpu", "colour": 1}'
     assert read_line(text) == Entry(0.0, SessionBegan(device="cpu"))

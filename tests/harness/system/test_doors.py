@@ -46,7 +46,7 @@ def _guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_entry_point_gives_its_object():
     assert set(doors.names(Door.FORMATS)) >= {"guest", "fault", "library"}
-    assert doors.load(Door.FORMATS, "guest", "--guest") == "the format"
+    assert doors.feature(Door.FORMATS, "guest", "--guest") == "the format"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_entry_point_gives_its_object():
 )
 def test_errors_name_the_library_the_package_or_the_known_names(name: str, kind: type[HarnessError], message: str):
     with pytest.raises(kind) as failure:
-        doors.load(Door.FORMATS, name, f"--{name}")
+        doors.feature(Door.FORMATS, name, f"--{name}")
 
     assert failure.value.message.startswith(message)
     assert {"library": "install absent_library", "gest": "did you mean 'guest'?"}.get(name) == failure.value.hint
