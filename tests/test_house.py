@@ -14,29 +14,29 @@ PACKAGES = ("harness",)
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 # Code lines of each folder. A new option names the lines that leave; a limit falls with the lines.
 LINES = {
-    "harness": 201,
+    "harness": 203,
     "harness/bench": 2_266,
     "harness/cluster": 306,
-    "harness/commands": 1_170,
-    "harness/data": 2_580,
+    "harness/commands": 1_177,
+    "harness/data": 2_577,
     "harness/evidence": 2_012,
     "harness/exports": 1_334,
-    "harness/interface": 2_237,
-    "harness/loggers": 95,
+    "harness/interface": 2_253,
+    "harness/loggers": 96,
     "harness/pages": 1_613,
     "harness/publication": 256,
     "harness/pytorch": 697,
     "harness/searching": 4_182,
     "harness/spaces": 2_975,
     "harness/storage": 238,
-    "harness/studies": 1_005,
-    "harness/system": 1_432,
+    "harness/studies": 1_013,
+    "harness/system": 1_444,
     "harness/toy": 513,
-    "harness/training": 3_525,
+    "harness/training": 3_531,
     "measurements": 3_947,
-    "tests": 29_934,
+    "tests": 30_174,
 }
-LIMITS = {"public names": 1_106, "files": 1_198}
+LIMITS = {"public names": 1_107, "files": 1_198}
 
 
 def project_files() -> list[Path]:
