@@ -218,9 +218,9 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     write_text(tryout_page_path(plan.folder, record), page)
 
 
-def _observer(name: str, purpose: str = "--log") -> Any:
+def _observer(name: str, purpose: str = "") -> Any:
     """Return the factory of an observer: a function of the state, a function that prints a line, and an address."""
-    return doors.feature(Door.OBSERVERS, name, purpose)
+    return doors.feature(Door.OBSERVERS, name, purpose or f"the log {name}")
 
 
 def _listeners(state: StudyState, request: SearchRequest, progress: Reporter, stack: ExitStack) -> Iterator[Observer]:

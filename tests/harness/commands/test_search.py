@@ -162,9 +162,9 @@ def test_events_are_delivered_to_each_log(monkeypatch: pytest.MonkeyPatch):
 
     observer = session._observer
 
-    def with_fake_loggers(name: str) -> Any:
+    def with_fake_loggers(name: str, purpose: str = "") -> Any:
         if name not in delivered:
-            return observer(name)
+            return observer(name, purpose)
         return lambda state, say, address: user_code.Listener(name, delivered[name].append, say)
 
     monkeypatch.setattr(session, "_observer", with_fake_loggers)
