@@ -44,7 +44,7 @@ class SearchTask:
         seconds: Time limit, unknown to the methods.
         workers: Number of runs at the same time.
         networks: Canonical texts of all allowed networks if a table lists the whole space, else None.
-        own_data: User-defined data set; None for a data set known to the harness.
+        own_data: User data (``own_data`` is a key of comparison.json); None for a data set known to the harness.
     """
 
     study: StudyConfig

@@ -1,6 +1,6 @@
 """Additional images for ``harness evaluate``: QMNIST's 50,000 test digits, labelled data and single pictures.
 
-``harness.data.own`` reads the files; `_digit_picture` converts a picture of a digit to the form of MNIST's digits.
+``harness.data.user`` reads the files; `_digit_picture` converts a picture of a digit to the form of MNIST's digits.
 Pictures for other known data sets must already have the form of the data set.
 """
 
@@ -16,10 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from harness.data.datasets import Dataset
-from harness.data.own import divisions, sources, values
-from harness.data.own.near_duplicates import near_keys
-from harness.data.own.values import Array
 from harness.data.training_images import cache_folder, from_torchvision
+from harness.data.user import divisions, sources, values
+from harness.data.user.near_duplicates import near_keys
+from harness.data.user.values import Array
 from harness.spaces.ops import Shape, shape_text
 from harness.system.errors import DataError, UsageError
 

@@ -275,8 +275,8 @@ class Finder:
         At most ``_MAX_OBSERVATIONS`` in total.
         """
         ratios = rung_ratios(self.candidates.values())
-        own = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
-        latest = list(itertools.islice(filter(None, own), _MAX_OBSERVATIONS))[::-1]
+        observations = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
+        latest = list(itertools.islice(filter(None, observations), _MAX_OBSERVATIONS))[::-1]
         prior = self.prior.observations
         count = min(len(prior), _MAX_OBSERVATIONS - len(latest))
         return [*(prior[number * len(prior) // count] for number in range(count)), *latest]
