@@ -36,7 +36,6 @@ def write_ranks_page(folder: Path, document: Mapping[str, Any]) -> Path:
 
 
 def _bench_page(comparison: Comparison, findings: Findings) -> str:
-    """Return the HTML page of a comparison of search methods."""
     facts = findings.document
     names = [method["name"] for method in facts["methods"] if not method["is_variant"]]
     return page(
@@ -59,10 +58,10 @@ def _bench_page(comparison: Comparison, findings: Findings) -> str:
 def _matrix(
     pairs: Sequence[Mapping[str, Any]], names: Sequence[str], when: str
 ) -> list[list[tuple[float, bool] | None]]:
-    """Return a matrix over all pairs of methods for the score ``when``.
+    """Return a matrix over all pairs of methods for the score ``when``; None on the diagonal and for untested pairs.
 
-    A cell is the ratio of the sizes of the row's method to the column's method, and whether the difference is
-    significant; None on the diagonal and for untested pairs.
+    A cell is the size of the row's method over the size of the column's method, and whether the difference is
+    significant.
     """
     cells: dict[tuple[str, str], tuple[float, bool]] = {}
     for pair in pairs:

@@ -137,7 +137,6 @@ def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
 
 
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
-    """Record a table, or print the plan if ``only_plan``; return exit code 0."""
     from harness.bench.recording import plan_text, prepare, record, recording_json
     from harness.bench.table import write_table
     from harness.studies.config import locked_folder
@@ -259,7 +258,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
 
 
 def _tables(names: Sequence[str]) -> list[Table]:
-    """Return the named tables; raise UsageError if two have the same name, which is the folder of their results."""
+    """Raise UsageError if two tables have the same name, which is the folder of their results."""
     from harness.bench.table import read_table, table_folder
 
     tables: dict[str, Table] = {}

@@ -222,7 +222,7 @@ _MAX_COUNTED = 50
 
 
 class _StepFunction(NamedTuple):
-    """Step function of the answer's size: ``sizes[i]`` parameters from ``starts[i]`` seconds on; ``starts[0]`` is 0.
+    """Size of the answer over time: ``sizes[i]`` parameters from ``starts[i]`` seconds on; ``starts[0]`` is 0.
 
     The size is infinite without an answer and for an answer that does not reach the target.
     """
@@ -241,11 +241,9 @@ class _StepFunction(NamedTuple):
         return cls((0.0, *(answer.seconds for answer in trace.answers)), tuple(sizes))
 
     def at(self, seconds: float) -> float:
-        """Return the size at ``seconds``."""
         return self.sizes[bisect_right(self.starts, seconds) - 1]
 
     def score(self, largest: float, smallest: float, seconds: float) -> float:
-        """Return the mean over time of log(size / smallest); the size is ``largest`` without a valid answer."""
         ends = (*self.starts[1:], seconds)
         areas = []
         for start, end, size in zip(self.starts, ends, self.sizes, strict=True):
@@ -256,12 +254,8 @@ class _StepFunction(NamedTuple):
 def _interval(statistic: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
     """Return the ends of a bootstrap interval over ``count`` repeats, (2, ...), the lower ends first.
 
-    scipy's bootstrap supports neither infinite values nor a single repeat.
-
-    Args:
-        statistic: Function from resampled indices, (_DRAWS, count), to the statistic of each row, (_DRAWS, ...).
-        count: Number of repeats.
-        method: Method of ``np.quantile``.
+    ``statistic`` maps resampled indices, (_DRAWS, count), to the statistic of each row, (_DRAWS, ...). scipy's
+    bootstrap supports neither infinite values nor a single repeat.
     """
     indices = np.random.default_rng(0).integers(0, count, (_DRAWS, count))
     tail = (1 - _CONFIDENCE) / 2
@@ -269,10 +263,7 @@ def _interval(statistic: Callable[[Any], Any], count: int, method: Any = "linear
 
 
 def _curve(repeats: Sequence[_StepFunction], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
-    """Return (time, median size, low, high) for each time; low and high are the ends of a bootstrap interval.
-
-    A size is infinite if the median repeat has no valid answer.
-    """
+    """Return (time, median size, low end, high end) for each time; the ends are of a bootstrap interval."""
     sizes = np.array([[repeat.at(time) for time in times] for repeat in repeats])  # (repeats, times)
 
     def median(values: Any) -> Any:
@@ -287,8 +278,8 @@ def _curve(repeats: Sequence[_StepFunction], times: Sequence[float]) -> list[tup
 def _runtime(repeats: Sequence[_StepFunction], size: int, seconds: float) -> dict[str, Any]:
     """Return the expected running time to an answer of at most ``size`` parameters: total time / number of successes.
 
-    ``expected_seconds`` is None if no repeat succeeded; ``low`` and ``high`` are the bootstrap interval. ``share_low``
-    and ``share_high`` are the interval of the share of successful repeats (Clopper and Pearson 1934).
+    ``expected_seconds`` is None without a success; ``share_low`` and ``share_high`` are the interval of the share of
+    successful repeats (Clopper and Pearson 1934).
     """
     first_times = []
     for repeat in repeats:
@@ -314,10 +305,7 @@ def _runtime(repeats: Sequence[_StepFunction], size: int, seconds: float) -> dic
 
 
 def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], float]:
-    """Return the mean ranks of methods, best first, and Friedman's p-value, NaN for fewer than three methods.
-
-    The lowest score of a repeat has rank 1; ties get the mean rank.
-    """
+    """Return the mean ranks of methods, best first, and Friedman's p-value, NaN for fewer than three methods."""
     from scipy.stats import friedmanchisquare, rankdata
 
     table = np.array(list(scores.values())).round(_DECIMALS)  # (methods, repeats)
@@ -337,10 +325,8 @@ class _Pair(NamedTuple):
     """Test of two methods by a score; lower scores are better.
 
     Attributes:
-        when: Name of the score.
         difference: Score of the first method minus score of the second, mean over repeats.
-        low: Lower end of the bootstrap interval of ``difference``.
-        high: Upper end of this interval.
+        low: Lower end of the bootstrap interval of ``difference``; ``high`` is the upper end.
         p: Two-sided p-value of Wilcoxon's signed-rank test.
         corrected_p: p-value after Holm's correction.
         balance: Rank-biserial correlation: sum of the signed ranks / sum of the ranks, of the repeats with a
@@ -359,7 +345,7 @@ class _Pair(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """Whether the corrected p-value is significant, and the test and the mean have the same sign.
+        """Whether the difference is significant, and the test and the mean have the same sign.
 
         The signs can differ: a method may be slightly better in most repeats, but much worse in a few.
         """
@@ -387,7 +373,7 @@ def _tested_pair(scores: Mapping[str, Sequence[float]], when: str, first: str, s
 def _pairs(scores: _Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return the tests of the pairs of methods for all scores, which are logarithms of sizes.
 
-    ``ratio`` is the geometric mean over repeats of first size / second size, ``low`` and ``high`` its interval.
+    ``ratio`` is the geometric mean over repeats of first size / second size.
     """
     documents: list[dict[str, Any]] = []
     for pair in _tested_pairs(scores, method_pairs):
@@ -399,7 +385,6 @@ def _pairs(scores: _Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dic
 
 
 def _signed_rank_test(differences: Any) -> tuple[float, float]:
-    """Return ``_Pair.p`` and ``_Pair.balance`` of the differences between two methods, a number per repeat."""
     from scipy.stats import rankdata, wilcoxon
 
     # Twice the ranks, because ties have half-integer ranks. Pratt (1959): zeros are ranked, and dropped afterwards.
@@ -508,14 +493,7 @@ def _answers(traces: Sequence[Trace], hashes_at_target: Container[str]) -> dict[
 def _sentences(
     repeats: int, ranks: Mapping[str, float], pairs: Sequence[dict[str, Any]], variants: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """Return the result in sentences: default against random and the best method, each variant against the default.
-
-    Args:
-        repeats: Number of repeats.
-        ranks: Mean rank of each method that is no variant, best first.
-        pairs: Pairs of these methods (``_pairs``).
-        variants: Pairs of a variant and the default.
-    """
+    """Return the result in sentences: default against random and the best method, each variant against the default."""
 
     def sentence(pair: dict[str, Any], name: str, rival: str) -> str:
         exponent = 1 if pair["first"] == name else -1
@@ -540,7 +518,6 @@ def _sentences(
 
 
 def _sentences_on_too_few_repeats(repeats: int, tests: int) -> list[str]:
-    """Return a sentence if ``repeats`` repeats cannot give a significant result with ``tests`` tests, else []."""
     # Wilcoxon's p is smallest if all n repeats have the same sign: 2 / 2^n. Holm multiplies by the number of tests.
     if tests and tests * 2 / 2**repeats >= LEVEL:
         return [f"{counted(repeats, 'repeat')} cannot show a difference in {counted(tests, 'test')}."]

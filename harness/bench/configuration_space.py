@@ -34,10 +34,7 @@ def configuration_space(draws: Sequence[Draw], seed: int | None = None) -> Confi
 
 
 def _condition(decision: Decision, decisions: Sequence[Decision], draws: Sequence[Draw]) -> tuple[str, set[int]] | None:
-    """Return the latest earlier decision, and its options, on which ``decision`` depends; None without a condition.
-
-    ``decision`` depends on ``parent`` if the option of ``parent`` alone decides whether ``decision`` occurs.
-    """
+    """Return the latest earlier decision, and its options, that alone decide whether ``decision`` occurs."""
     configurations = [draw.indices for draw in draws]
     for parent in reversed(decisions):
         of_parent = [each for each in configurations if parent.name in each]

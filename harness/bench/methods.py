@@ -211,11 +211,9 @@ class _Program:
 
     Attributes:
         name: Method and repeat, for error messages.
-        process: Process of the program.
         group: Process group of the program.
         stdin: Pipe for questions, a line each.
         stdout: Pipe of the answers, a line each.
-        stderr: File with the error output.
         seconds: Time limit for an answer.
     """
 
@@ -228,7 +226,7 @@ class _Program:
     seconds: float
 
     def answer_to(self, *questions: Mapping[str, Any], key: str) -> dict[str, Any]:
-        """Send questions, a line each, and return the answer to the last question, with the required field ``key``.
+        """Send questions, and return the answer to the last, with the required field ``key``.
 
         Raises:
             ContentError: The answer is late, missing or invalid.
@@ -246,7 +244,7 @@ class _Program:
         raise ContentError(f"{self.name} answered {text}, but {example} is required")
 
     def _exchange(self, questions: Sequence[Mapping[str, Any]]) -> bytes:
-        """Send questions and return the next line of output, empty if the program has ended or is late."""
+        """Return the next line of output, empty if the program has ended or is late."""
         # Killing a late program closes the output, which ends the ``readline`` below.
         timer = threading.Timer(self.seconds, self._kill)
         timer.start()
@@ -329,10 +327,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
 
 
 def _host(name: str) -> None:
-    """Answer questions with the function ``module:name`` until the input ends; exceptions are not caught.
-
-    Code of the subprocess: ``asking`` shows the last line of a traceback.
-    """
+    """Answer questions with the function ``module:name`` until the input ends; exceptions are not caught."""
     # Keep the pipes away from the function: the output goes to stderr, the input is empty.
     questions = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -69,7 +69,7 @@ class Near(NamedTuple):
 class _Subset(NamedTuple):
     """Chosen networks with their analyses, in an order in which each prefix covers all sizes.
 
-    ``candidate_count`` is the number of distinct candidates; these are the whole space if ``is_enumerated``.
+    ``candidate_count`` is the number of distinct candidates, the whole space if ``is_enumerated``.
     """
 
     sample: Sample
@@ -202,7 +202,6 @@ class TableRequest:
     engine: str
 
     def __post_init__(self) -> None:
-        """Raise UsageError unless ``near_seeds`` exceeds ``seeds``."""
         if self.near is not None and self.near_seeds <= self.seeds:
             raise UsageError(f"near_seeds {self.near_seeds} must be larger than seeds {self.seeds}")
 
@@ -263,7 +262,6 @@ def prepare(folder: Path, name: str, request: TableRequest) -> TableRecording:
 
 
 def _recipe_of(request: TableRequest) -> NamedRecipe:
-    """Return the requested recipe; UsageError if a training has several starts."""
     recipe = named_recipe(request.recipe, epochs=request.epochs)
     if recipe.recipe.starts > 1:
         raise UsageError(
@@ -274,7 +272,6 @@ def _recipe_of(request: TableRequest) -> NamedRecipe:
 
 
 def _rungs_of(request: TableRequest, epochs: int) -> tuple[int, ...]:
-    """Return the requested or default rungs; UsageError unless the rungs are ascending up to the last epoch."""
     rungs = request.rungs
     if rungs is None:
         # The rungs of a search, an earlier rung and the last epoch: 1, 2, 4, 8 for 8 epochs.
@@ -288,7 +285,6 @@ def _rungs_of(request: TableRequest, epochs: int) -> tuple[int, ...]:
 
 
 def _state_in(folder: Path, config: StudyConfig, origins: Mapping[str, str]) -> StudyState:
-    """Return the state of the recording in a folder; ContentError if the recording has a different origin."""
     state = StudyState(folder, config)
     if study_exists(folder):
         check_config(folder, config)
@@ -404,7 +400,6 @@ def _add(state: StudyState, event: Proposal | RunEnded) -> None:
 
 
 def _add_proposals(recording: TableRecording) -> None:
-    """Log the proposals of all networks that have none yet."""
     state = recording.state
     for number, (network, cost) in enumerate(recording.subset.networks.items()):
         if number not in state.proposals:
@@ -420,7 +415,6 @@ def _add_proposals(recording: TableRecording) -> None:
 
 
 def _first_job(recording: TableRecording, network: Architecture, number: int, seed: int) -> Job:
-    """Return the job that trains the network with index ``number`` to the first rung."""
     facts = recording.facts
     return Job(
         architecture=network,

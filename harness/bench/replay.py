@@ -93,8 +93,6 @@ class _TableRuns:
     """Outcomes of runs drawn from a table.
 
     Attributes:
-        spread: How runs are drawn, ``pooled`` or ``recorded``.
-        size: Number of validation images.
         means: Mean errors of the runs that did not diverge, by hash and rung; not rounded.
         deviations_by_mean: For each of these runs, the mean errors of the network at the last rung and the relative
             deviations from the mean by rung; ascending by mean errors. Networks with a single such run are left out.
@@ -132,11 +130,6 @@ class _TableRuns:
         return min(self.size, max(0, round(errors)))
 
     def read(self, job: Job, repeat: int) -> Replayed:
-        """Return the outcome of a job; ``repeat`` is the seed of the repeat.
-
-        Raises:
-            ContentError: The table does not contain the network.
-        """
         network_hash = job.architecture.hash
         if network_hash not in self.table.runs:
             raise ContentError(f"network {network_hash} is not in the table {self.table.facts.name!r}")
@@ -156,8 +149,6 @@ class _TableRuns:
 
 
 class _RunningJob(NamedTuple):
-    """A job, and the second of the simulated clock at which the job ends."""
-
     job: Job
     until: float
 
@@ -220,7 +211,6 @@ class SimulatedExecutor(Executor):
 
 
 def _result_of(job: Job, outcome: Replayed) -> Result:
-    """Return the result of a job; fields that no search reads are empty or 0."""
     last_epoch = job.until_epoch or job.recipe.epochs
     history: list[Epoch] = []
     seconds = 0.0
@@ -351,7 +341,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
 
 
 def _effort(workers: int, device: str = "cpu", engine: str = "recorded") -> Effort:
-    """Return an effort without limits: ``_Watch`` ends the search, and the methods must not know the time limit."""
+    """``_Watch`` ends the search, and the methods must not know the time limit, so the effort has no limits."""
     return Effort(seconds=None, trials=None, workers=workers, device=device, limits=Limits(), engine=engine)
 
 
@@ -377,7 +367,6 @@ def _code_sha256() -> str:
 
 
 def _table_task(table: Table, request: RunRequest) -> SearchTask:
-    """Return the task on a table; defaults of budget, target and time come from the table."""
     facts = table.facts
     budget = request.budget or max(table.sizes.values())
     target_pct = table.target_pct(budget)
@@ -398,7 +387,7 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
 
 
 def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
-    """Return the task of live runs without a table; the command has checked that space, target and time are set."""
+    """The command has checked that space, target and time are set."""
     assert request.space is not None
     assert request.target is not None
     assert request.seconds is not None
@@ -432,10 +421,10 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
 class _HalvingRule:
     """Asynchronous successive halving: a run continues if its rank is in the better half of the runs at the rung.
 
-    This is the variant with immediate decisions, as in Optuna's SuccessiveHalvingPruner (Li et al., "A System for
-    Massively Parallel Hyperparameter Tuning", arXiv 1810.05934, uses promotion instead). Runs are ranked by feasibility
-    first (Deb, "An efficient constraint handling method for genetic algorithms", 2000): a run that reaches the target
-    beats a run that does not; feasible runs rank by parameters, infeasible runs by errors.
+    The decision is immediate, as in Optuna's SuccessiveHalvingPruner (Li et al., "A System for Massively Parallel
+    Hyperparameter Tuning", arXiv 1810.05934, uses promotion instead). Runs are ranked by feasibility first (Deb, "An
+    efficient constraint handling method for genetic algorithms", 2000): a run that reaches the target beats a run that
+    does not; feasible runs rank by parameters, infeasible runs by errors.
     """
 
     def __init__(self, target_pct: float) -> None:
@@ -455,14 +444,7 @@ class _HalvingRule:
 
 @dataclass(slots=True)
 class _Watch:
-    """Observer that records each change of the answer and ends the search at the time limit.
-
-    Attributes:
-        seconds: Time limit.
-        search: The search; set before the search begins.
-        answers: Changes of the answer.
-        runs: Number of ended runs.
-    """
+    """Observer that records each change of the answer and ends the search at the time limit."""
 
     seconds: float
     search: Search | None = None
@@ -470,7 +452,6 @@ class _Watch:
     runs: int = 0
 
     def on_tick(self, moment: Moment) -> None:
-        """Record the answer if it has changed; at the time limit, interrupt the search."""
         answer = BenchAnswer(seconds=round(moment.elapsed, 3), hash=None, architecture=None, parameters=None)
         if moment.incumbent is not None:
             network = moment.incumbent.proposal
@@ -489,7 +470,6 @@ class _Watch:
 
 
 def _problem_of(task: SearchTask, config: StudyConfig, space: SearchSpace) -> Problem:
-    """Return the problem that is sent to user-defined methods."""
     return Problem(
         space=config.space_text,
         input_shape=space.task.input_shape,
@@ -515,11 +495,7 @@ def _run_repeat(
     """Run a repeat of a method.
 
     Args:
-        method: Method to run.
-        comparison: Comparison with the task.
-        repeat: Index of the repeat.
         make_executor: Function from the seed of the repeat to an executor.
-        effort: Device, engine and number of workers (``_effort``).
         folder: Folder for checkpoints; not used on a table.
     """
     task = comparison.task
@@ -677,7 +653,6 @@ def run_live(
 
 
 def _judged(traces: Sequence[Trace], comparison: Comparison, effort: Effort, executor: Executor) -> Judged:
-    """Return the true accuracies of all answers of live runs, from trainings on fresh seeds."""
     assert comparison.judge_seeds is not None, "live runs have seeds that judge"
     study = comparison.task.study
     answers = dict.fromkeys(answer.architecture for trace in traces for answer in trace.answers)

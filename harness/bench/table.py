@@ -203,7 +203,6 @@ class Table:
     runs: Mapping[str, Mapping[int, Mapping[int, Row]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Sort the rows and build ``runs``."""
         rows = tuple(sorted(self.rows, key=lambda row: (row.parameters, row.hash, row.seed, row.rung)))
         runs: dict[str, dict[int, dict[int, Row]]] = {}
         for row in rows:
@@ -465,7 +464,6 @@ def merged(tables: Sequence[Table], name: str) -> Table:
 
 
 def _check_alike(facts: Sequence[TableFacts], machines: Sequence[Machine]) -> None:
-    """Raise ContentError if tables with these facts and machines cannot be merged."""
     first = facts[0]
     for table_facts in facts:
         for name in _SHARED:

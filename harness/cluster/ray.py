@@ -65,8 +65,6 @@ class _Node:
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """A submitted job, which runs on a node or waits for a slot."""
-
     job: Job
     attempt: int = 0  # number of attempts so far; nodes may be lost
     node: _Node | None = None  # None while the job waits
@@ -82,9 +80,8 @@ def _facts(
     Args:
         source: Location of the data for the coordinator.
         data_hash: Hash of the data of the coordinator.
-        device: Device as in `Job`; so is ``engine``.
-        data_files: Contents of the data files by name, which are written unless the data are here already; None on the
-            coordinator, and if the nodes have the data in an installed package.
+        data_files: Contents of the missing data files by name; None on the coordinator, and if the nodes have the data
+            in an installed package.
 
     Raises:
         DataError: The data are missing or differ from the data of the coordinator.
@@ -120,7 +117,6 @@ def _train(
         job: Job with paths on the coordinator, which are replaced by paths in a temporary folder.
         state: Content of the checkpoint file; None to begin a run.
         source: Location of the data on the node.
-        memory_mb: Limit of the memory of the process, MiB.
     """
     settle()
     with tempfile.TemporaryDirectory(prefix="harness-work-") as name:
@@ -137,10 +133,7 @@ def _train(
 def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
     """Return the reason to refuse a node with the facts ``theirs``; empty if the node may join.
 
-    Args:
-        ours: Facts of this machine, with the code and the version of torch that all nodes must have.
-        theirs: Facts of the node.
-        like: Facts of a machine of the required kind; None if nodes of any kind may join.
+    ``like`` are the facts of a machine of the required kind; None if nodes of any kind may join.
     """
     # All nodes must have the same code, so that a search has a single version; the processor is recorded per result.
     for field_name, name in (("commit", "commit"), ("dirty", "uncommitted changes"), ("torch", "torch")):
@@ -326,10 +319,7 @@ class Nodes(base.Executor):
             )
 
     def _begun(self, function: Any, node: NodeInfo, device: str, *arguments: Any) -> Any:
-        """Start ``function`` on a node and return Ray's reference of the result.
-
-        A core or GPU is reserved for the device; none if ``device`` is empty.
-        """
+        """Start ``function`` on a node with a core or GPU, none if ``device`` is empty; return Ray's reference."""
         strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
         resources = {"num_cpus": int(device == "cpu"), "num_gpus": int(device.startswith("cuda"))}
         # No retries by Ray, because Ray cannot know whether a lost attempt had effects.
@@ -370,7 +360,6 @@ class Nodes(base.Executor):
 
 
 def _nodes_now() -> list[NodeInfo]:
-    """Return the living nodes of the connected cluster. Raises DeviceError if the head does not respond."""
     import ray as library
 
     ray: Any = library
@@ -390,7 +379,7 @@ def _nodes_now() -> list[NodeInfo]:
 
 
 def _reach(address: str, message: str, hint: str) -> None:
-    """Raise DeviceError with ``message`` if no program listens at ``HOST:PORT``; Ray itself would try for minutes."""
+    """Raise DeviceError if no program listens at ``HOST:PORT``; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _CONNECTION_SECONDS).close()

@@ -104,8 +104,6 @@ def _class_indices(part: sources.DataPart, spec: Dataset, name: str) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Picture:
-    """A picture as network input."""
-
     path: Path
     pixels: Array  # uint8 (channels, rows, columns)
     conversions: str  # separated by commas, such as "inverted to white on black"
@@ -183,9 +181,6 @@ def _digit_picture(path: Path, numbers: Array) -> _Picture:
     """Return a picture of a digit, (rows, columns, channels), in the form of MNIST's digits: white on black, centred.
 
     A picture of the size of MNIST's images is neither scaled nor centred.
-
-    Raises:
-        DataError: The picture has a single shade.
     """
     if numbers.dtype != np.uint8:
         # Numbers of more than 8 bits have no fixed black and white, so the range of the picture is used.

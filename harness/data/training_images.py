@@ -162,8 +162,7 @@ def split(data: ImageData, fold: int = 0) -> Split:
 def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
     """Return ``size`` ascending indices, stratified by class and equal on every machine.
 
-    No random generator is used, because streams change between versions. Shares of the classes are rounded by largest
-    remainder, the lower class first for equal remainders.
+    No random generator is used, because streams change between versions.
     """
     members = _members(labels, tag)
     shares = {label: size * len(indices) // len(labels) for label, indices in members.items()}
@@ -256,14 +255,6 @@ def check_files(spec: Dataset, folder: Path | None) -> dict[str, Any]:
 
 
 class _Part(NamedTuple):
-    """Training or test part of a data set.
-
-    Attributes:
-        images: uint8 (images, channels, rows, columns).
-        labels: int64 (images,).
-        hashes: SHA-256 by name of the file.
-    """
-
     images: _Array
     labels: _Array
     hashes: dict[str, str]

@@ -167,7 +167,7 @@ def is_worse(fresh_errors: Sequence[int], recorded_errors: Sequence[int], images
 
 
 def _unseen_failures_pct(count: float) -> float:
-    """Return the upper bound, per cent, of the share of runs or groups that fail, after ``count`` without a failure.
+    """Return the upper bound, per cent, of the share that fails, after ``count`` without a failure.
 
     ``100 * (1 - (1 - CONFIDENCE) ** (1 / count))`` (Clopper and Pearson 1934).
     """

@@ -284,7 +284,6 @@ def _raise_hint(text: str, workspace: Workspace, error: NotationError) -> None:
 
 
 def _hint_of_file(path: str) -> str:
-    """Return the argument that was probably meant by a path without ``@``."""
     if path.endswith(".ipynb"):
         return module_source.notebook_hint(path)
     if path.endswith(".py"):
@@ -307,7 +306,6 @@ def _module_argument(value: Any, argument: str, task: Task, only_notation: bool)
     Args:
         value: The module, or a class or function that makes the module.
         argument: Text that names the value; empty for a value of Python.
-        task: Shape of the images and number of classes.
         only_notation: Raise UsageError instead of keeping the module as an op.
     """
     from harness.pytorch.module_graph import Untranslatable
@@ -358,8 +356,8 @@ def _description(value: Any, argument: str, task: Task) -> Description:
 def _only_network(name: str, matches: Sequence[NetworkArgument], workspace: Workspace) -> NetworkArgument:
     """Return the network of ``matches``, which have this name or a hash that begins with this text, with all rows.
 
-    If several networks share a name, the first of these networks on the leaderboard that reached the target is
-    returned, or else the first, with a warning.
+    Of several networks, the first on the leaderboard that reached the target is returned, or else the first, with a
+    warning.
     """
     hashes = sorted({match.architecture.hash for match in matches})
     if len(hashes) > 1:
@@ -433,7 +431,6 @@ def known_names(workspace: Workspace) -> list[str]:
 
 
 def _hint_of_name(name: str, workspace: Workspace, *further_names: str) -> str:
-    """Return a hint: the most similar known name, else the command that lists all names."""
     similar_name = nearest(name, [*known_names(workspace), *further_names])
     return similar_name or f"'{as_command('leaderboard', '--all')}' lists hashes and names"
 

@@ -100,8 +100,6 @@ def pace_of(engine: str, device: str) -> Pace:
 
 
 class _Timed(NamedTuple):
-    """A run that has ended: the form of the network, and measured and estimated seconds."""
-
     form: str
     measured: float
     estimated: float

@@ -47,7 +47,6 @@ class _Units:
     ranks: list[bytes]
 
     def members(self, images: Iterable[int]) -> dict[int, list[int]]:
-        """Return the indices ``images`` by unit, in the order of the ranks."""
         members: dict[int, list[int]] = {}
         for image in images:
             members.setdefault(int(self.of_image[image]), []).append(image)
@@ -257,7 +256,7 @@ def evened(cells: Array, unit_of_image: Array, cell_count: int) -> Array:
 def _whole_units(images: Array, unit_of_image: Array, count: int) -> list[int] | None:
     """Return ``count`` of ``images`` that form whole units, or None.
 
-    Larger units are taken first, and of equal sizes the unit whose last image is the latest.
+    Larger units are taken first; of equal sizes, the unit whose last image is the latest.
     """
     members: dict[int, list[int]] = {}
     for image in reversed(images.tolist()):

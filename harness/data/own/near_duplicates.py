@@ -208,9 +208,9 @@ def _differences(images: Array, partners: Array) -> Array:
 def _changed_differences(images: Array, partners: Array) -> Array:
     """Return the differences of changed copies, (pairs,).
 
-    The difference is the residual of the regression of the picture with the higher contrast on the other picture, the
-    least over mirror images and quarter turns; infinite without a positive correlation, or if the contrasts differ by
-    more than ``_MAX_GAIN``.
+    The difference is the least residual, over mirror images and quarter turns, of the regression of the picture with
+    the higher contrast on the other; infinite without a positive correlation, or if the contrasts differ by more than
+    ``_MAX_GAIN``.
     """
     first, second = (each - each.mean((1, 2, 3), np.float32, keepdims=True) for each in (images, partners))
     turns = range(4) if images.shape[2] == images.shape[3] else (0, 2)

@@ -194,7 +194,6 @@ def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _by_role(source: Path, words_of: Mapping[str, list[str]], noun: str) -> dict[str, dict[str, str]]:
-    """Return names by part and kind, given the words of each name; DataError if two names state the same."""
     names: dict[str, dict[str, str]] = {}
     for name, words in words_of.items():
         role = _role(words)

@@ -51,7 +51,6 @@ class SourceOptions:
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
-        """Raise DataError if a value is not allowed."""
         if self.shape is not None:
             sizes = self.shape if isinstance(self.shape, list | tuple) else ()
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
@@ -290,8 +289,6 @@ class _ImageTable:
 
     Attributes:
         numbers: Unscaled images of each part, by index of the part in ``PARTS``.
-        part: Index of the part in ``PARTS``.
-        labels: Index of the class in ``classes``.
         digests: SHA-256 of the unscaled image.
         groups: Name of the group, bytes; None if the source has no groups.
     """
@@ -311,7 +308,7 @@ class _ImageTable:
         return [self.digests] if self.groups is None else [self.groups, self.digests]
 
     def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield the positions in ``indices`` and the unscaled images of blocks of images."""
+        """Yield positions in ``indices``, and the unscaled images, block by block."""
         for part, numbers in self.numbers.items():
             in_part = np.flatnonzero(self.part[indices] == part)
             for block in values.chunks(len(in_part), numbers[0].size):
@@ -329,7 +326,7 @@ class _ImageTable:
 
 
 class _ScaledImages(NamedTuple):
-    """All images in the order of `_ImageTable`, scaled to pixels, with a mask of the test images.
+    """All images in the order of `_ImageTable`, scaled to pixels.
 
     If ``near_stays_together``, splits do not divide near-duplicates.
     """
@@ -434,7 +431,7 @@ def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, s
 
 
 def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptions) -> dict[int, Array]:
-    """Return the unscaled images of each part, (images, channels, rows, columns), by index of the part.
+    """Return the unscaled images, (images, channels, rows, columns), by index of the part.
 
     The images are removed from the parts, so that memory holds one copy.
     """
@@ -469,10 +466,7 @@ def _scale_remarks(table: _ImageTable) -> list[str]:
 
 
 def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_ScaledImages, Array, Array]:
-    """Return the scaled images with the choice of the test images, and the results of ``choose_validation``.
-
-    Near-duplicates are not divided, unless so many are connected that no split exists.
-    """
+    """Near-duplicates are not divided, unless so many are connected that no split exists."""
     try:
         images = _split_and_scale(table, near_stays_together=True)
         return images, *_choose_folds(table, images, balanced=balanced)

@@ -282,8 +282,6 @@ def check_finite(images: Array, where: str = "") -> None:
 def _layouts(images: Array) -> dict[str, Array]:
     """Return images as (images, channels, rows, columns), by each possible position of the channels.
 
-    Positions that would give more than ``MAX_CHANNELS`` channels are left out.
-
     Raises:
         DataError: The values are not finite numbers, or the number of axes is not 2, 3 or 4.
     """
@@ -321,7 +319,7 @@ def digests(images: Array) -> Array:
 
 
 class _ScaleFault(NamedTuple):
-    """A difference of scales: a predicate for a message, with the numbers as subject, and whether it is certain."""
+    """A difference of scales: a predicate for a message, and whether it is certain."""
 
     text: str
     is_certain: bool
