@@ -1,8 +1,7 @@
 """Comparison of search methods: design, traces of the repeats, judged answers, statistical evaluation, and ranks.
 
-``comparison.json`` has the design, ``traces.jsonl`` a line per repeat, ``judged.json`` the true accuracy of all
-networks that were an answer. The same command resumes an interrupted comparison. The files contain no dates and no
-times of answering, so that equal seeds on a table give equal bytes.
+The same command resumes an interrupted comparison. The files (``comparison.json``, ``traces.jsonl``, ``judged.json``)
+contain no dates and no times of answering, so that equal seeds on a table give equal bytes.
 """
 
 from __future__ import annotations
@@ -40,11 +39,9 @@ class SearchTask:
     """Task: find the smallest network of a space that reaches a target within a time limit.
 
     Attributes:
-        study: Configuration of the search. The rungs are the epochs after which runs are validated, with the last one.
+        study: Configuration of the search; the rungs include the last epoch.
         seconds: Time limit, unknown to the methods.
-        workers: Number of runs at the same time.
-        networks: Canonical texts of all allowed networks if a table lists the whole space, else None.
-        own_data: User-defined data set; None for a data set known to the harness.
+        networks: Texts of all allowed networks if a table lists the whole space, else None.
     """
 
     study: StudyConfig
@@ -76,12 +73,10 @@ class Trace:
     """Repeat of a method.
 
     Attributes:
-        method: Name of the method.
-        repeat: Index of the repeat.
         seed: Seed of the repeat, equal for all methods.
-        answers: Changes of the answer in order of time; there is no answer before the first item.
+        answers: Changes of the answer in order of time.
         networks: Number of networks chosen for training.
-        runs: Number of ended runs, including fresh seeds and pruned runs.
+        runs: Number of ended runs, fresh seeds and pruned runs included.
         rejected: Number of proposals that violated the budget or a condition of the space.
         ended: Seconds at the end of the search; equal to the time limit unless the space was exhausted.
     """
@@ -115,13 +110,11 @@ class Comparison:
 
     Attributes:
         answer_seconds: Time limit for an answer of a user-defined method.
-        seed: Seed of the comparison, from which the seed of each repeat is derived.
-        table: Name of the table; None for live runs.
-        table_sha256: SHA-256 of the rows of the table; None for live runs.
-        spread: How runs are drawn from the table, see ``harness.bench.replay``; None for live runs.
+        seed: Seed from which the seed of each repeat is derived.
+        table_sha256: SHA-256 of the rows of the table; None, as ``table``, for live runs.
+        spread: How runs are drawn from the table (``harness.bench.replay``).
         judge_seeds: Fresh seeds that judge an answer of live runs.
         code_sha256: SHA-256 of the code that influences a repeat; None in older files.
-        machine: Machine of live runs.
     """
 
     task: SearchTask
@@ -149,8 +142,8 @@ class Judged:
     """True accuracies of the answers.
 
     Attributes:
-        accuracies_pct: Mean validation accuracy at the last epoch in per cent, by hash.
-        smallest: Parameters of the smallest judged network that reaches the target, None if there is none.
+        accuracies_pct: Mean validation accuracy at the last epoch, by hash.
+        smallest: Parameters of the smallest judged network that reaches the target; None without such a network.
     """
 
     accuracies_pct: dict[str, float]
@@ -170,7 +163,7 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     """Write the design of a comparison, or check that the folder has an equal design; return the stored traces.
 
     Raises:
-        ContentError: The folder has a comparison with a different design, or a file is damaged.
+        ContentError: The folder has a different design, or a file is damaged.
     """
     path = folder / _DESIGN
     log = folder / _TRACES
@@ -184,7 +177,7 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     # A line torn by a kill has no newline, but it may end with the "}" of an answer.
     lines = files.log_text(log).split("\n")[:-1]
     traces = [read_as(Trace, line, f"a line of {log}") for line in lines if line.endswith("}")]
-    # Rewrite the file without a torn line, otherwise the next line would be appended to this line.
+    # Otherwise the next line would be appended to a torn line.
     files.write_text(log, "".join(f"{_line(trace)}\n" for trace in traces))
     return traces
 
@@ -211,13 +204,12 @@ OVER_TIME = "over time"  # score of the mean size of the answers over time
 AT_THE_END = "at the end"  # score of the size of the last answer
 LEVEL = 0.05  # significance level of corrected p-values
 _BASELINE = "random"  # method that a search must beat
-_STEPS = 60  # intervals of the time axis of the curves
+_STEPS = 60
 _DRAWS = 2_000  # bootstrap resamples
 _CONFIDENCE = 0.95  # confidence of intervals
-# Expected running times are given for these multiples of the smallest feasible size.
 _SIZE_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
-_DECIMALS = 12  # decimals to which scores are rounded: equal scores may differ by floating-point rounding
-# Largest number of non-zero differences with an exact Wilcoxon p-value; above, the normal approximation is accurate.
+_DECIMALS = 12  # so that floating-point rounding does not separate equal scores
+# Largest number of differences with an exact Wilcoxon p-value; above, the normal approximation is accurate.
 _MAX_COUNTED = 50
 
 
@@ -317,7 +309,6 @@ def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], f
     return dict(sorted(ranks.items(), key=lambda item: item[1])), p
 
 
-# Score name -> method -> a number per repeat; lower is better.
 _Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
@@ -387,7 +378,7 @@ def _pairs(scores: _Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dic
 def _signed_rank_test(differences: Any) -> tuple[float, float]:
     from scipy.stats import rankdata, wilcoxon
 
-    # Twice the ranks, because ties have half-integer ranks. Pratt (1959): zeros are ranked, and dropped afterwards.
+    # Ties have half-integer ranks. Pratt (1959): zeros are ranked, and dropped afterwards.
     signed_ranks = (2 * rankdata(np.abs(differences)) * np.sign(differences)).astype(int)
     signed_ranks = signed_ranks[signed_ranks != 0]
     if not signed_ranks.size:
@@ -530,7 +521,7 @@ def p_text(p: float) -> str:
 
 
 def write_figures(folder: Path, result: Findings) -> list[Path]:
-    """Write the evaluation as CSV files (methods, curves, running times, pairs) and return the paths of the files."""
+    """Write the evaluation as CSV files and return the paths."""
     methods = [{"method": method["name"], **method} for method in result.document["methods"]]
     times = []
     for name, points in result.curves.items():
@@ -569,7 +560,7 @@ def figures_text(comparison: Comparison, document: Mapping[str, Any]) -> str:
 
 
 def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
-    """Return the ranking of methods over several tables; all comparisons have the same methods and seeds.
+    """Return the ranking of methods over several tables, by name; all have the same methods and seeds.
 
     Methods are ranked in two ways (docs/evidence/bench.md, "Several tables"):
 
@@ -577,9 +568,6 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
        means over the tables.
     2. Within each repeat of a table, only for the tests in ``pairs``: the means over the tables are compared by repeat,
        the default with each remaining method. A ``difference`` below 0 means that the default is better.
-
-    Args:
-        comparisons: Findings by name of the table.
     """
     first, *_ = comparisons.values()
     methods = list(first.scores[OVER_TIME])
@@ -587,7 +575,7 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     ranks: dict[str, Any] = {}
     within_repeats: dict[str, dict[str, list[float]]] = {}
     for when in (OVER_TIME, AT_THE_END):
-        # A score is log(size / smallest feasible size) or its mean over time; (tables, methods, repeats).
+        # (tables, methods, repeats)
         scores = np.array([[item.scores[when][name] for name in methods] for item in comparisons.values()])
         ranks[when] = _ranked(scores.mean(axis=2))  # (tables, methods)
         repeat_ranks = _ranked(scores).mean(axis=0)  # (methods, repeats)
@@ -596,7 +584,6 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     pairs = _tested_pairs(within_repeats, [(DEFAULT, name) for name in rivals])
     methods_document = []
     for index, name in enumerate(methods):
-        # Keys of JSON have underscores, the names of scores have spaces.
         over_time = ranks[OVER_TIME][:, index]
         at_the_end = ranks[AT_THE_END][:, index]
         tables = []

@@ -12,9 +12,8 @@ from harness.spaces.space import Decision, Draw
 def configuration_space(draws: Sequence[Draw], seed: int | None = None) -> ConfigurationSpace:
     """Return the decisions and conditions of a space; values are indices of options.
 
-    Args:
-        draws: All draws of the space: a condition is inferred from the draws in which a decision occurs.
-        seed: Seed of the samples of ConfigSpace; None for a random seed.
+    ``draws`` are all draws of the space: a condition is inferred from the draws in which a decision occurs. ``seed`` is
+    the seed of the samples of ConfigSpace; None for a random seed.
     """
     space = ConfigurationSpace(seed=seed)
     parameters = {}
