@@ -20,7 +20,7 @@ from harness.evidence.record import Record, read_recorded
 from harness.exports.c_library import EXAMPLES, Library, c_name, files_of
 from harness.exports.compiled import ForeignProgram, compile_runner, find_compiler, run_logits, write_files
 from harness.exports.emulated import chip_costs
-from harness.exports.plan_document import page_document
+from harness.exports.integer_plan_json import page_json
 from harness.exports.tryout_page import render
 from harness.interface.formats import Files, Format
 from harness.interface.weights import TrainedNetwork
@@ -100,7 +100,7 @@ class _C(Format):
         contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
         accuracy_pct = Errors(check["integer_errors"], len(pixels)).accuracy_pct
         accuracy = f"Accuracy on {len(pixels):,} training images: {accuracy_pct:.2f} %."
-        contents[path / "try.html"] = render(page_document(library, accuracy)).encode()
+        contents[path / "try.html"] = render(page_json(library, accuracy)).encode()
         export_facts = {**library.network.plan.sizes, "optimise": network.optimise, **chip, "check": check}
         return Files(contents, export_facts, _text(export_facts))
 
@@ -150,7 +150,7 @@ class _C(Format):
         )
         run = record.seed(index)
         accuracy = "" if run is None else f"Accuracy of this seed on the test images: {run.accuracy_pct:.2f} %."
-        return render(page_document(library, accuracy))
+        return render(page_json(library, accuracy))
 
 
 FORMAT = _C()

@@ -363,7 +363,7 @@ def _only_network(name: str, matches: Sequence[NetworkArgument], workspace: Work
     if len(hashes) > 1:
         if _HASH.fullmatch(name):
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
-        # Networks of the same form and size share a name.
+        # Networks of the same family and size share a name.
         rows = [row for row in leaderboard_rows(workspace) if row.hash in hashes]
         best = next((row for row in rows if row.reached), None) or next(iter(rows), None)
         if best is None:

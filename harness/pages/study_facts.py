@@ -55,7 +55,7 @@ class PageNetwork:
     Attributes:
         cost: Cost in the metric that the study minimises.
         second: Cost in the second metric, None if the study has a single metric.
-        label: Name from form and size with the first digits of the hash, such as ``posed-1462 1a2b3c``, or the digits
+        label: Name from family and size with the first digits of the hash, such as ``posed-1462 1a2b3c``, or the digits
             alone.
         trials: All trials of the network, with other numbers of epochs included.
         origin: Source of the proposal, such as ``ladder`` (docs/project/glossary.md), or the name of a sampler.

@@ -138,8 +138,8 @@ def ending(state: StudyState, verdict: Verification | None = None, *, is_at_work
     standing = state.standing(None if verdict is None else verdict.event)
     export = ""
     if verdict is not None:
-        form = "--c" if verdict.record.recipe.precision == "int8" else "--pytorch"
-        export = as_command(*verdict.row.arguments("export", form, "FOLDER"))
+        flag = "--c" if verdict.record.recipe.precision == "int8" else "--pytorch"
+        export = as_command(*verdict.row.arguments("export", flag, "FOLDER"))
     return Ending(
         standing=standing,
         answer=_answer_text(state, standing, verdict),

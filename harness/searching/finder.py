@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
-from harness.searching.acquisition import UNLIKELY, Acquisition, Forecast, NetworkOption, ScoredOption, form_calibration
+from harness.searching.acquisition import UNLIKELY, Acquisition, Forecast, NetworkOption, ScoredOption, calibration_of
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import (
     IMAGES,
@@ -253,7 +253,7 @@ class Finder:
             images=images,
             seeds=confirm_seeds_of(config),
             confirmed_share=needed_share(confirm_seeds_of(config), config.groups, self._fold_errors()),
-            calibration=form_calibration(self.candidates.values()),
+            calibration=calibration_of(self.candidates.values()),
             cost_bound=self.max_cost + 1,
             open_candidates=tuple(self._open_candidates()),
             has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),

@@ -1,4 +1,4 @@
-"""Networks as values: ops in order of execution, canonical text and hash, form, shapes and costs. No tensors.
+"""Networks as values: ops in order of execution, canonical text and hash, family, shapes and costs. No tensors.
 
 ``parameters`` counts the learned scalars. A tied kernel counts once, at the first op that uses the kernel; a kernel in
 several poses counts once. The running statistics of batch normalisation (BN) do not count.
@@ -46,7 +46,7 @@ class Task:
 MNIST = Task((1, 28, 28), 10)  # default task; stored texts and hashes of networks do not name a task
 
 
-# Forms of networks. A network has the last form in this tuple that applies; ``plain`` always applies.
+# Families of networks. A network has the last family in this tuple that applies; ``plain`` always applies.
 # - summed: has residual sums.
 # - tied: has a tied kernel.
 # - squeezed: has a tied kernel larger than 1x1 inside a residual sum, or one whose second or later use is the next
@@ -55,7 +55,7 @@ MNIST = Task((1, 28, 28), 10)  # default task; stored texts and hashes of networ
 # - posed, mirrored: has kernels in several poses; mirrored in all eight.
 # - posed-separable: has depthwise or grouped kernels, and kernels in several poses.
 # - module: is a PyTorch module of the user.
-FORMS = ("plain", "summed", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable", "module")
+FAMILIES = ("plain", "summed", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable", "module")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ class Architecture:
         return next((op for op in self.ops if isinstance(op, UserModule)), None)
 
     @property
-    def form(self) -> str:
-        """Form of the network, a member of ``FORMS``."""
+    def family(self) -> str:
+        """Family of the network, a member of ``FAMILIES``."""
         if self.user_module is not None:
             return "module"
         convolutions = kernels(self.ops)

@@ -1,7 +1,7 @@
 """Features of a network and a training, the inputs of the surrogate model.
 
 A row has the scaled ``_NETWORK_FEATURES`` and the scaled ``_TRAINING_FEATURES``, in the order of ``FEATURES``. No
-feature names a space or a form: features count depth, width, weight sharing, orientations and training length. Sizes
+feature names a space or a family: features count depth, width, weight sharing, orientations and training length. Sizes
 are natural logarithms; shares are between 0 and 1. Quantities that grow with the image are rescaled to 28x28
 pixels, so that networks for images of any size are comparable.
 """

@@ -39,7 +39,7 @@ from harness.studies.candidate import MIN_COUNTED, SEED_SHARE, seed_share_square
 _SETTLED_BELIEF = 100.0
 _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}  # exponents of the prior power law (same entry)
 # Kernel if hundreds of trainings on the same images are known: rounded values near the optimum of the evidence, which
-# predicted held-out forms better than the optimum (diary 13).
+# predicted held-out families better than the optimum (diary 13).
 _SETTLED = CovarianceKernel(constant=0.5, linear=0.045, amplitude=0.4, length_scale=4.0)
 _SETTLED_OBSERVATIONS = 300  # observations from which ``_SETTLED`` is used
 # Kernel otherwise, also with a ``Transfer``: the best of some rounded values on held-out data sets (diary 124).
