@@ -16,7 +16,7 @@ from harness.data.training_images import ImageData
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import Record, read, read_recorded
 from harness.exports.c_library import Library
-from harness.exports.emulated import Emulation, Family, emulate
+from harness.exports.emulated import ChipFamily, Emulation, emulate
 from harness.exports.onnx import integers_to_onnx, to_onnx
 from harness.spaces.integer_plan import WIDE_BITS, integer_plan
 from harness.spaces.network import Architecture
@@ -50,7 +50,7 @@ def _integer_library(network: TorchNetwork, architecture: Architecture, spec: Da
     return Library(network=integers, dataset=spec, examples=images.pixels[:1].numpy(), title=str(architecture))
 
 
-def checked_emulation(library: Library, family: Family, flag: str | None = None) -> Emulation:
+def checked_emulation(library: Library, family: ChipFamily, flag: str | None = None) -> Emulation:
     """Run the examples of a library on an emulated chip.
 
     Args:

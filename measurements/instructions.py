@@ -27,7 +27,7 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 
 from harness.exports.c_library import Library
-from harness.exports.emulated import FAMILIES
+from harness.exports.emulated import CHIP_FAMILIES
 from harness.spaces.catalog import space
 from harness.spaces.cores import CORES, Repetitions
 from harness.spaces.fast_kernels import Optimisation
@@ -44,9 +44,9 @@ _SETS = {"fit": (0, 80), "judged": (1, 30)}  # seed and number of networks of ea
 _PACKED_BITS = (3, 5, 6)  # bits of a weight in the measurement of packed weights
 _PACKED_NETWORKS = 4  # networks in this measurement
 _JUDGED_ONLY = ("cortex-m3",)  # cores without a fit: the Cortex-M3 has the coefficients of the Cortex-M4
-_ARM = FAMILIES["Cortex-M0"]
-_RISC_V = FAMILIES["RV32IMC"]
-_AVR = FAMILIES["ATmega328P"]
+_ARM = CHIP_FAMILIES["Cortex-M0"]
+_RISC_V = CHIP_FAMILIES["RV32IMC"]
+_AVR = CHIP_FAMILIES["ATmega328P"]
 _RV32EC = tuple(flag.replace("rv32imc", "rv32ec").replace("ilp32", "ilp32e") for flag in _RISC_V.flags)
 
 

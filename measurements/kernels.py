@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.exports.c_library import Library
 from harness.exports.compiled import write_files
-from harness.exports.emulated import FAMILIES, Family, emulated_program
+from harness.exports.emulated import CHIP_FAMILIES, ChipFamily, emulated_program
 from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.network import analyse
 from harness.spaces.notation import parse_network
@@ -28,7 +28,7 @@ from harness.system.errors import HarnessError
 from measurements.exported_c import checked_emulation, random_library
 
 _FLAG = "-O2"  # option of the compilers, for both variants
-_CHIPS = ("Cortex-M0", "RV32IMC")  # keys of ``FAMILIES``
+_CHIPS = ("Cortex-M0", "RV32IMC")  # keys of ``CHIP_FAMILIES``
 NETWORKS = (
     "conv3x3(8) bn relu maxpool conv3x3(16) bn relu maxpool conv3x3(16) bn relu | gap | linear(10)",
     "conv5x5(6) relu maxpool conv5x5(12, pad=0) relu maxpool | linear(10)",
@@ -44,7 +44,7 @@ NETWORKS = (
 )
 
 
-def _inner_share(library: Library, family: Family) -> float:
+def _inner_share(library: Library, family: ChipFamily) -> float:
     """Return the share of the instructions of an image in the inner loops, from 0 to 1."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -99,7 +99,7 @@ def main() -> None:
         library = random_library(parse_network(text))
         macs = analyse(parse_network(text), library.dataset.task).macs
         for chip in _CHIPS:
-            family = FAMILIES[chip]
+            family = CHIP_FAMILIES[chip]
             variants = [replace(library, optimise=optimise) for optimise in Optimisation]
             results = [checked_emulation(variant, family, _FLAG) for variant in variants]
             share = _inner_share(replace(library, optimise=Optimisation.SPEED), family)

@@ -32,14 +32,14 @@ import torch
 from harness.data.training_images import load
 from harness.exports.c_library import Library
 from harness.exports.compiled import compile_runner, run_logits, write_files
-from harness.exports.emulated import FAMILIES, emulate
+from harness.exports.emulated import CHIP_FAMILIES, emulate
 from harness.spaces.fast_kernels import Optimisation
 from harness.system.errors import DeviceError
 from harness.training.integer import integer_logits
 from harness.training.torch_network import normalised
 from measurements.exported_c import RecordedNetwork, recorded_network
 
-# Records with the index of a seed whose weights are kept, and the form and tier of the network.
+# Records with the index of a seed whose weights are kept, and the family and tier of the network.
 _NETWORKS = (
     ("eab8ffbcd93d-a58909f48ce2-mnist-99_4", 2, "rotated kernels, certified"),
     ("b6b7c929928c-e65cc440f4a1-mnist-99_4", 0, "plain kernels, verified"),
@@ -182,7 +182,7 @@ def _measured(network: RecordedNetwork, name: str, flag: str, files: dict[str, s
     buffer_bytes = sum(size for symbol, size in sizes if _BUFFERS.match(symbol)) or plan.arena_bytes
     costs = []
     for chip, (flags, link_flags) in _C_LIBRARIES.items():
-        known = FAMILIES[chip]
+        known = CHIP_FAMILIES[chip]
         all_link_flags = (*known.link_flags, *link_flags, "-lm", "-lc", "-lgcc")
         family = replace(known, flags=(*known.flags, *flags), link_flags=all_link_flags)
         try:
@@ -213,11 +213,11 @@ def main() -> None:
     """Measure and print the table."""
     print(_HEADING)
     data = load("mnist", Path(os.environ["HARNESS_DATA"]) if "HARNESS_DATA" in os.environ else None)
-    for name, seed, form in _NETWORKS:
+    for name, seed, family in _NETWORKS:
         network = recorded_network(name, seed, data, _COMPARED_IMAGES)
         seeds = network.record.seeds
         accuracy = f"{np.mean([run.accuracy_pct for run in seeds]):.3f} %, {len(seeds)} seeds"
-        print(f"| `{name[:6]}`, {network.record.parameters:,} parameters, {form}; {accuracy} | | | | | | | | |")
+        print(f"| `{name[:6]}`, {network.record.parameters:,} parameters, {family}; {accuracy} | | | | | | | | |")
         for tool, measure in _TOOLS.items():
             try:
                 for cells in measure(network):

@@ -191,7 +191,7 @@ def sources(root: Path) -> dict[str, Source]:
 
 
 def collected(sources_by_name: Mapping[str, Source]) -> tuple[PriorTraining, ...]:
-    """Return the mean training for each network and recipe, in order of form, network and epochs."""
+    """Return the mean training for each network and recipe, in order of family, network and epochs."""
     # (name of the source, training) by network and recipe.
     alike: dict[tuple[str, str], list[tuple[str, SourceTraining]]] = defaultdict(list)
     for name, source in sources_by_name.items():
@@ -206,7 +206,7 @@ def collected(sources_by_name: Mapping[str, Source]) -> tuple[PriorTraining, ...
         trainings.append(PriorTraining.of(first.architecture, first.recipe, errors, runs, names))
 
     def order(item: PriorTraining) -> tuple[str, str, int, str, float]:
-        return item.architecture.form, str(item.architecture), item.epochs, item.source, item.errors
+        return item.architecture.family, str(item.architecture), item.epochs, item.source, item.errors
 
     return tuple(sorted(trainings, key=order))
 
@@ -248,7 +248,7 @@ def collected_elsewhere(folder: Path) -> tuple[PriorTraining, ...]:
 
     def order(item: PriorTraining) -> tuple[str, str, str, int]:
         assert item.dataset is not None
-        return item.dataset.name, item.architecture.form, str(item.architecture), item.epochs
+        return item.dataset.name, item.architecture.family, str(item.architecture), item.epochs
 
     return tuple(sorted(trainings, key=order))
 

@@ -245,7 +245,6 @@ def evaluate_weights(
 
 
 def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, images_name: str) -> None:
-    """Raise DataError if some of the images are training images of the network."""
     training_images = {image.tobytes() for image in load(name, folder).train_images.numpy()}
     count = sum(image.tobytes() in training_images for image in pixels.numpy())
     if count:

@@ -20,7 +20,7 @@ from harness.evidence.record import Record, read_recorded
 from harness.exports.c_library import EXAMPLES, Library, c_name, files_of
 from harness.exports.compiled import ForeignProgram, compile_runner, find_compiler, run_logits, write_files
 from harness.exports.emulated import chip_costs
-from harness.exports.plan_document import page_document
+from harness.exports.integer_plan_json import page_json
 from harness.exports.tryout_page import render
 from harness.interface.formats import Files, Format
 from harness.interface.weights import TrainedNetwork
@@ -100,7 +100,7 @@ class _C(Format):
         contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
         accuracy_pct = Errors(check["integer_errors"], len(pixels)).accuracy_pct
         accuracy = f"Accuracy on {len(pixels):,} training images: {accuracy_pct:.2f} %."
-        contents[path / "try.html"] = render(page_document(library, accuracy)).encode()
+        contents[path / "try.html"] = render(page_json(library, accuracy)).encode()
         export_facts = {**library.network.plan.sizes, "optimise": network.optimise, **chip, "check": check}
         return Files(contents, export_facts, _text(export_facts))
 
@@ -150,7 +150,7 @@ class _C(Format):
         )
         run = record.seed(index)
         accuracy = "" if run is None else f"Accuracy of this seed on the test images: {run.accuracy_pct:.2f} %."
-        return render(page_document(library, accuracy))
+        return render(page_json(library, accuracy))
 
 
 FORMAT = _C()
@@ -165,7 +165,6 @@ def _about(network_hash: str, recipe_name: str, seed_index: int | str) -> str:
 
 
 def _text(facts: Mapping[str, Any]) -> str:
-    """Return the sizes, the estimated time and the comparison of a folder of C."""
     check = facts["check"]
     text = "{constant_bytes:,} bytes of constants, {arena_bytes:,} bytes of arena".format(**facts)
     text += f"; optimised for {facts['optimise']}"
@@ -184,8 +183,7 @@ def _compiled_check(
 ) -> dict[str, str | int | None]:
     """Compare the compiled C code with the reference ``logits``, int32 (n, classes).
 
-    Return ``compiler``, the command, and ``logits``, the number of compared logits; or ``compiler`` None if this
-    machine has no compiler or cannot run the program.
+    ``compiler`` is None if this machine has no compiler or cannot run the program.
 
     Raises:
         HarnessError: The logits of the C code differ.
@@ -209,7 +207,6 @@ def _compiled_check(
 def _count_differing(
     library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32], command: str
 ) -> int:
-    """Return the number of logits of the compiled network that differ from ``logits``, int32 (n, classes)."""
     with tempfile.TemporaryDirectory() as folder:
         write_files(library, Path(folder))
         program = compile_runner(Path(folder), library.name, command)

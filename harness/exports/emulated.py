@@ -31,7 +31,7 @@ _OVERFLOW = 2**32 - 1  # written by the program instead of a number if the stack
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class ChipFamily:
     """A family of chips, with compiler and emulator as packaged by Debian.
 
     Attributes:
@@ -59,8 +59,8 @@ class Family:
 
 _BARE_METAL = "-nostdlib"  # compiler flag for a chip without an operating system
 _QEMU = ("-nographic", "-icount", "shift=0")  # the virtual time advances by 1 ns per instruction
-FAMILIES = {
-    "Cortex-M0": Family(
+CHIP_FAMILIES = {
+    "Cortex-M0": ChipFamily(
         tool_prefix="arm-none-eabi",
         flags=("-mcpu=cortex-m0", "-mthumb", _BARE_METAL),
         link_flags=("-Wl,--section-start=.vectors=0,-Ttext=8,-Tdata=0x20000000,-e,main", "-lgcc"),
@@ -74,7 +74,7 @@ FAMILIES = {
         ram_bytes=262_144,
         flash_bytes=262_144,
     ),
-    "RV32IMC": Family(
+    "RV32IMC": ChipFamily(
         tool_prefix="riscv64-unknown-elf",
         # Debian has no C library for this compiler, whose stdint.h requires one without -ffreestanding.
         flags=("-march=rv32imc_zicsr", "-mabi=ilp32", "-mcmodel=medany", "-ffreestanding", _BARE_METAL),
@@ -85,7 +85,7 @@ FAMILIES = {
         ram_bytes=2**27,
         flash_bytes=2**27,
     ),
-    "ATmega328P": Family(
+    "ATmega328P": ChipFamily(
         tool_prefix="avr",
         flags=("-mmcu=atmega328p",),
         link_flags=(),
@@ -127,7 +127,7 @@ def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], passes: in
 def emulate(
     library: Library,
     pixels: npt.NDArray[np.uint8],
-    family: Family,
+    family: ChipFamily,
     optimisation: str | None = None,
     write: Callable[[Library, Path], None] = write_files,
 ) -> Emulation:
@@ -183,19 +183,14 @@ def emulate(
     )
 
 
-def _check_tools(family: Family) -> None:
-    """Raise DeviceError if a tool of a family is missing."""
+def _check_tools(family: ChipFamily) -> None:
     for program in (f"{family.tool_prefix}-gcc", f"{family.tool_prefix}-size", family.emulator[0]):
         if shutil.which(program) is None:
             raise DeviceError(f"{program} is not installed")
 
 
 def _output(command: Sequence[str], folder: Path) -> str:
-    """Return stdout and stderr of a command run in a folder; the emulator of Arm writes to stderr (semihosting).
-
-    Raises:
-        DeviceError: The command fails or takes too long.
-    """
+    """Return stdout and stderr of a command; the emulator of Arm writes to stderr (semihosting)."""
     try:
         run = run_program(command, _TIMEOUT_SECONDS, folder=folder)
     except subprocess.TimeoutExpired:
@@ -217,7 +212,7 @@ def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:
     """
     costs: dict[str, dict[str, str | int]] = {}
     logits = integer_logits(library.network, library.examples)
-    for name, family in FAMILIES.items():
+    for name, family in CHIP_FAMILIES.items():
         try:
             _check_tools(family)
             say(f"measuring the network on an emulated {name}, for up to {_TIMEOUT_SECONDS} seconds")

@@ -283,7 +283,6 @@ def _raise_hint(text: str, workspace: Workspace, error: NotationError) -> None:
 
 
 def _hint_of_file(path: str) -> str:
-    """Return the argument that was probably meant by a path without ``@``."""
     if path.endswith(".ipynb"):
         return module_source.notebook_hint(path)
     if path.endswith(".py"):
@@ -306,7 +305,6 @@ def _module_argument(value: Any, argument: str, task: Task, only_notation: bool)
     Args:
         value: The module, or a class or function that makes the module.
         argument: Text that names the value; empty for a value of Python.
-        task: Shape of the images and number of classes.
         only_notation: Raise UsageError instead of keeping the module as an op.
     """
     from harness.pytorch.module_graph import Untranslatable
@@ -340,14 +338,14 @@ def _module_argument(value: Any, argument: str, task: Task, only_notation: bool)
 def _only_network(name: str, matches: Sequence[NetworkArgument], workspace: Workspace) -> NetworkArgument:
     """Return the network of ``matches``, which have this name or a hash that begins with this text, with all rows.
 
-    If several networks share a name, the first of these networks on the leaderboard that reached the target is
-    returned, or else the first, with a warning.
+    Of several networks, the first on the leaderboard that reached the target is returned, or else the first, with a
+    warning.
     """
     hashes = sorted({match.architecture.hash for match in matches})
     if len(hashes) > 1:
         if _HASH.fullmatch(name):
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
-        # Networks of the same form and size share a name.
+        # Networks of the same family and size share a name.
         rows = [row for row in leaderboard_rows(workspace) if row.hash in hashes]
         best = next((row for row in rows if row.reached), None) or next(iter(rows), None)
         if best is None:
@@ -415,7 +413,6 @@ def known_names(workspace: Workspace) -> list[str]:
 
 
 def _hint_of_name(name: str, workspace: Workspace, *further_names: str) -> str:
-    """Return a hint: the most similar known name, else the command that lists all names."""
     similar_name = nearest(name, [*known_names(workspace), *further_names])
     return similar_name or f"'{as_command('leaderboard', '--all')}' lists hashes and names"
 

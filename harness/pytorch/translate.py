@@ -105,10 +105,7 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
 
 
 def _with_usual_dropout(module: nn.Module) -> nn.Module:
-    """Replace the dropout of this program by modules of torch, which a recording in evaluation mode contains.
-
-    ``module`` is changed and returned.
-    """
+    """Replace the dropout of this program by modules of torch, which a recording in evaluation mode contains."""
     for parent in list(module.modules()):
         for name, part in parent.named_children():
             if isinstance(part, FastDropout):
@@ -143,9 +140,7 @@ def _parts_with_tensors(network: TorchNetwork) -> dict[str, nn.Module]:
 class _Reader:
     """Translator of recorded operators to ops, in order of execution.
 
-    Attributes:
-        weights: See ``Translation``.
-        momenta: Momentum of each batch normalisation so far, by the name of its running mean.
+    ``momenta`` are the momenta of the batch normalisations so far, by the name of the running mean.
     """
 
     def __init__(self, graph: ModuleGraph, task: Task) -> None:
@@ -162,7 +157,6 @@ class _Reader:
         )
 
     def ops_of(self, steps: Sequence[Step]) -> tuple[Op, ...]:
-        """Return the ops of recorded operators; an operator that only changes the shape has no op."""
         ops: list[Op] = []
         for step in steps:
             before = self._shape
@@ -183,7 +177,6 @@ class _Reader:
         return tuple(ops)
 
     def _op_of(self, node: Node) -> Op | None:
-        """Return the op of an operator, None for an operator without effect."""
         translator = _TRANSLATORS.get(operator(node))
         if translator is None:
             raise _lacks(node, operator(node))
@@ -314,7 +307,6 @@ class _Reader:
         return spec.BatchNorm(unscaled=scale is None, poses=poses, shared=is_shared, tie=tie)
 
     def group_norm(self, node: Node) -> Op:
-        """Return the op of ``group_norm``, or of an ``instance_norm`` or ``layer_norm`` that computes the same."""
         arguments = arguments_of(node)
         scale = arguments["weight"]
         shape = shape_of(arguments["input"])[1:]
@@ -391,7 +383,7 @@ class _Reader:
 
 
 def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
-    """Return a shape without axes of length 1, which do not change the values and their order."""
+    """Return a shape without axes of length 1, which do not change the order of the values."""
     return tuple(edge for edge in shape if edge != 1)
 
 
@@ -510,7 +502,6 @@ class _Check:
     def _compare(
         self, network: TorchNetwork, images: Tensor, factors: Tensor, output_tolerance: float, gradient_tolerance: float
     ) -> list[float]:
-        """Compare outputs and gradients in the mode of the network; return the rates of the module's dropouts."""
         for part in network.modules():
             part.train(network.training and not isinstance(part, FastDropout))
         network.zero_grad()
@@ -532,7 +523,6 @@ class _Check:
 
 
 def _check_equal(subject: str, network_tensor: Tensor | None, module_tensor: Tensor | None, tolerance: float) -> None:
-    """Raise Untranslatable if the tensors of network and module differ; ``tolerance`` as for ``_OUTPUT_TOLERANCE``."""
     assert network_tensor is not None, "the network computes outputs and gradients of all its parameters"
     if module_tensor is None:
         raise Untranslatable(f"the module has no {subject}")

@@ -77,7 +77,7 @@ class NetworkOption:
     cost: int
     row: Row
     step_macs: float
-    form: str
+    family: str
 
     @classmethod
     def of(cls, draw: Draw, feasibility: Feasibility, objective: Objective) -> NetworkOption:
@@ -87,7 +87,7 @@ class NetworkOption:
         network = draw.architecture
         row = network_row(network, analysis)
         cost = measured(analysis, objective)
-        return cls(draw, analysis, network.hash, cost, row, step_macs_of(analysis), network.form)
+        return cls(draw, analysis, network.hash, cost, row, step_macs_of(analysis), network.family)
 
     def proposal(self, trial: int, rule: str, epochs: int | None, chance: float | None = None) -> Proposal:
         """Return the proposal of a training of ``epochs`` epochs."""
@@ -104,7 +104,7 @@ class NetworkOption:
 
     def seconds(self, epochs: int, time_left: TimeLeft) -> float:
         """Return the expected seconds of a training of ``epochs`` epochs."""
-        return time_left.training_seconds(epochs, self.step_macs, self.form)
+        return time_left.training_seconds(epochs, self.step_macs, self.family)
 
     def fits(self, epochs: int, time_left: TimeLeft) -> bool:
         """Return whether a training of ``epochs`` epochs, its confirmation and verification fit into the time left."""
@@ -135,17 +135,17 @@ class ScoredOption:
         return self.option.fits(self.epochs, time_left) and bool(is_likely)
 
 
-def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
-    """Return the calibration factor of each form: confirmed over predicted candidates, at most 1.
+def calibration_of(candidates: Iterable[Candidate]) -> dict[str, float]:
+    """Return the calibration factor of each family: confirmed over predicted candidates, at most 1.
 
-    For the candidates of a form whose first run has ended, with w = ``_CALIBRATION_WEIGHT``::
+    For the candidates of a family whose first run has ended, with w = ``_CALIBRATION_WEIGHT``::
 
         factor = min(1, (w + sum of confirmations) / (w + sum of p))
 
     This is the posterior mean of a Poisson rate with a Gamma(w, w) prior. A candidate that passed its first run and is
     neither confirmed nor refuted counts as ``chance_to_confirm`` confirmations; a candidate that is trained again for
-    fewer epochs (``shorter_epochs``) does not count. The factor lowers p for forms that the surrogate overestimates on
-    this data set.
+    fewer epochs (``shorter_epochs``) does not count. The factor lowers p for families that the surrogate overestimates
+    on this data set.
     """
     chance_sums: dict[str, float] = defaultdict(float)
     confirmations: dict[str, float] = defaultdict(float)
@@ -153,22 +153,18 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
         chance = candidate.proposal.chance
         if candidate.first_run is None or chance is None or candidate.shorter_epochs is not None:
             continue
-        form = candidate.proposal.architecture.form
-        chance_sums[form] += chance
+        family = candidate.proposal.architecture.family
+        chance_sums[family] += chance
         if candidate.is_confirmed:
-            confirmations[form] += 1
+            confirmations[family] += 1
         elif candidate.passed_first and not candidate.is_refuted:
-            confirmations[form] += candidate.chance_to_confirm
+            confirmations[family] += candidate.chance_to_confirm
     weight = _CALIBRATION_WEIGHT
-    return {form: min(1.0, (weight + confirmations[form]) / (weight + chance_sums[form])) for form in chance_sums}
+    return {name: min(1.0, (weight + confirmations[name]) / (weight + total)) for name, total in chance_sums.items()}
 
 
 def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
-    """Return the smallest p to propose; higher for trainings that would use the time of a second verification.
-
-    Args:
-        seconds: Training times t, a number or an array; the answer has the same shape.
-    """
+    """Trainings that would use the time of a second verification need a higher p."""
     return np.where(CAUTION * seconds <= time_left.spare_seconds, _MIN_CHANCE, UNLIKELY)
 
 
@@ -201,12 +197,10 @@ class Forecast(NamedTuple):
 
 
 class _Ranking(NamedTuple):
-    """Choices in descending order of the acquisition value.
+    """Choices in descending order of the acquisition value, with distinct networks.
 
-    Attributes:
-        choices: At most ``_MAX_RANKED`` choices, with distinct networks.
-        is_doubted: Whether no pair reaches the smallest chance to propose, which exists only if there are an incumbent
-            and a time limit.
+    ``is_doubted``: no pair reaches the smallest chance to propose, which exists only with an incumbent and a time
+    limit.
     """
 
     choices: list[ScoredOption]
@@ -220,7 +214,7 @@ class Acquisition:
     Attributes:
         recipe: Training recipe; a number of ``lengths`` replaces its number of epochs.
         allowed_errors: Largest number of validation errors per 10,000 images at the threshold.
-        calibration: Factors from ``form_calibration``; a missing form has the factor 1.
+        calibration: Factors from ``calibration_of``; a missing family has the factor 1.
         cost_bound: Exclusive upper bound of the cost: the largest cost of the inquiry plus 1.
         open_candidates: Cost and probability of confirmation of each candidate in training or confirmation.
         has_incumbent: Whether a candidate is confirmed and has not missed the target on the test images.
@@ -259,7 +253,7 @@ class Acquisition:
         With b = ``_SELECTION_BIAS_SD`` (0 without a prior) and Phi the standard normal distribution function::
 
             z = (log N - mu - b * sigma) / tau
-            p = calibration[form] * Phi(z)
+            p = calibration[family] * Phi(z)
 
         The pairs are in the order of ``options``, the epochs of a network ascending.
         """
@@ -271,7 +265,7 @@ class Acquisition:
         means, deviations, spread = self.predictions(pairs)
         bias = _SELECTION_BIAS_SD if self.has_prior else 0.0
         margins = (math.log(max(1e-9, self.confirmed_errors)) - means - bias * deviations) / spread
-        chances = ndtr(margins) * np.array([self.calibration.get(option.form, 1.0) for option, _ in pairs])
+        chances = ndtr(margins) * np.array([self.calibration.get(option.family, 1.0) for option, _ in pairs])
         seconds = np.array([option.seconds(epochs, self.time_left) for option, epochs in pairs])
         costs = [option.cost for option, _ in pairs]
         improvement_by_cost = _expected_improvements(set(costs), self.cost_bound, self.open_candidates)

@@ -231,8 +231,8 @@ class Search:
     def time_left(self) -> TimeLeft:
         """Return the time limits of the next training, such that the network can still be confirmed and verified."""
         workers = self.workers
-        factors = {form: self.timing.form_factor(form) for form in self.timing.forms}
-        time_left = TimeLeft(self.timing.images, self.timing.measured_pace, workers=workers, form_factors=factors)
+        factors = {family: self.timing.family_factor(family) for family in self.timing.families}
+        time_left = TimeLeft(self.timing.images, self.timing.measured_pace, workers=workers, family_factors=factors)
         if self.effort.seconds is None:
             return time_left
         seconds_left = self.seconds_left
@@ -298,7 +298,7 @@ class Search:
             return statistics.mean(seconds) * self.timing.change_since(candidate.proposal.trial)
         proposal = candidate.proposal
         epochs = proposal.epochs or self.config.recipe.epochs
-        factor = self.timing.form_factor(proposal.architecture.form)
+        factor = self.timing.family_factor(proposal.architecture.family)
         step_macs = time_budget.step_macs(proposal.architecture, self.data.task)
         return factor * self.timing.measured_pace.seconds(epochs, self.data.train_size, step_macs)
 

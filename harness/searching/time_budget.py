@@ -18,7 +18,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 
 # Costs of a training step per image, in equivalent multiply-adds of a kernel larger than 1x1. Fitted to 34 networks
-# of ten forms, with a standard deviation of the log of 0.05 (diary 141).
+# of ten families, with a standard deviation of the log of 0.05 (diary 141).
 _NUMBER_MACS = 6.1  # per number of a map, through BN, rectifier, pooling and the gradients
 _PARAMETER_MACS = 20.0  # per parameter, for the optimizer's step, in a batch of 32
 _POINTWISE_MACS = 1.9  # additional cost per multiply-add of a 1x1 kernel
@@ -26,7 +26,7 @@ _GROUPED_MACS = 0.6  # additional cost per multiply-add of a depthwise or groupe
 # Seconds of an epoch on all 60,000 training images over those on the search split's 50,000.
 VERIFY_FACTOR = 1.2
 _MAX_VERIFY_SEEDS = 8  # largest number of seeds of a verification
-_FORM_SECONDS = 30.0  # s, added to measured and estimated seconds of a form, which shrinks the ratio towards 1
+_FAMILY_SECONDS = 30.0  # s, added to measured and estimated seconds of a family, which shrinks the ratio towards 1
 _RECENT_RUNS = 8  # latest runs per node that count for the pace (diary 141)
 CAUTION = 1.1  # safety factor on estimated seconds
 FEW_IMAGES = 10_000  # training images; with fewer, the shortest trainings take about a second, and files are small
@@ -100,9 +100,7 @@ def pace_of(engine: str, device: str) -> Pace:
 
 
 class _Timed(NamedTuple):
-    """A run that has ended: the form of the network, and measured and estimated seconds."""
-
-    form: str
+    family: str
     measured: float
     estimated: float
 
@@ -111,21 +109,22 @@ class _Timed(NamedTuple):
 class Timing:
     """Measured over estimated seconds of the latest runs.
 
-    Only the latest ``_RECENT_RUNS`` runs per node count, so the pace recovers after a busy period. The ratio of a form
-    depends on the processor's caches, so ``forms`` compares runs of a form with the remaining runs on the same node.
+    Only the latest ``_RECENT_RUNS`` runs per node count, so the pace recovers after a busy period. The ratio of a
+    family depends on the processor's caches, so ``families`` compares runs of a family with the remaining runs on the
+    same node.
 
     Attributes:
         images: Training images per epoch.
         recent: Latest runs by node, oldest first.
-        forms: By form, the sum of measured seconds, each divided by the slowdown of the node for the remaining
-            forms, and the sum of estimated seconds.
+        families: By family, the sum of measured seconds, each divided by the slowdown of the node for the remaining
+            families, and the sum of estimated seconds.
         slowdowns: By trial, the slowdown of the node at the end of each complete run.
     """
 
     images: int
     pace: Pace
     recent: dict[str, deque[_Timed]] = field(default_factory=dict)
-    forms: dict[str, tuple[float, float]] = field(default_factory=dict)
+    families: dict[str, tuple[float, float]] = field(default_factory=dict)
     slowdowns: dict[int, list[float]] = field(default_factory=dict)
 
     def add(self, run: Result, macs: float, node: str = "") -> None:
@@ -137,20 +136,20 @@ class Timing:
         """
         if not (run.history and run.macs):
             return
-        form = run.architecture.form
+        family = run.architecture.family
         estimate = self.pace.seconds(run.trained_epochs, self.images, macs)
         runs = self.recent.setdefault(node, deque(maxlen=_RECENT_RUNS))
-        other_slowdown = self._slowdown(each for each in runs if each.form != form)
+        other_slowdown = self._slowdown(each for each in runs if each.family != family)
         if other_slowdown:
-            measured_sum, estimated_sum = self.forms.get(form, (0.0, 0.0))
-            self.forms[form] = (measured_sum + run.train_seconds / other_slowdown, estimated_sum + estimate)
-        runs.append(_Timed(form, run.train_seconds, estimate))
+            measured_sum, estimated_sum = self.families.get(family, (0.0, 0.0))
+            self.families[family] = (measured_sum + run.train_seconds / other_slowdown, estimated_sum + estimate)
+        runs.append(_Timed(family, run.train_seconds, estimate))
         if run.trial is not None and run.status is Status.COMPLETE:
             self.slowdowns.setdefault(run.trial, []).append(self._slowdown(runs) or 1.0)
 
     def _slowdown(self, runs: Iterable[_Timed]) -> float | None:
-        """Return measured over estimated seconds of runs, corrected for the forms; None without runs."""
-        pairs = [(run.measured, run.estimated * self.form_factor(run.form)) for run in runs]
+        """Return measured over estimated seconds of runs, corrected for the families; None without runs."""
+        pairs = [(run.measured, run.estimated * self.family_factor(run.family)) for run in runs]
         estimate = math.fsum(estimate for _, estimate in pairs)
         return math.fsum(measured for measured, _ in pairs) / estimate if estimate else None
 
@@ -158,13 +157,13 @@ class Timing:
         """Return measured over estimated seconds on the slowest node; None without a measured run."""
         return max(filter(None, map(self._slowdown, self.recent.values())), default=None)
 
-    def form_factor(self, form: str) -> float:
-        """Return measured over estimated seconds of a form relative to the remaining forms, shrunk towards 1.
+    def family_factor(self, family: str) -> float:
+        """Return measured over estimated seconds of a family relative to the remaining families, shrunk towards 1.
 
-        factor = (measured + ``_FORM_SECONDS``) / (estimated + ``_FORM_SECONDS``)
+        factor = (measured + ``_FAMILY_SECONDS``) / (estimated + ``_FAMILY_SECONDS``)
         """
-        measured_sum, estimated_sum = self.forms.get(form, (0.0, 0.0))
-        return (measured_sum + _FORM_SECONDS) / (estimated_sum + _FORM_SECONDS)
+        measured_sum, estimated_sum = self.families.get(family, (0.0, 0.0))
+        return (measured_sum + _FAMILY_SECONDS) / (estimated_sum + _FAMILY_SECONDS)
 
     def change_since(self, trial: int) -> float:
         """Return the present slowdown over the mean slowdown at the ends of a trial's runs; 1 without runs."""
@@ -190,7 +189,7 @@ class TimeLeft:
             for no limit.
         seconds_left: Remaining seconds of the search, verification included; infinite for no limit.
         elapsed: Elapsed seconds of the search; 0 without a time limit.
-        form_factors: ``Timing.form_factor`` by form; 1 for a missing form.
+        family_factors: ``Timing.family_factor`` by family; 1 for a missing family.
         spare_seconds: Seconds left after verifying the incumbent and, in case of a miss, a second confirmed network if
             there is one, or for two metrics after verifying the whole front; infinite without a time limit or a
             network to verify.
@@ -204,13 +203,13 @@ class TimeLeft:
     seconds_left: float = math.inf
     workers: int = 1
     elapsed: float = 0.0
-    form_factors: Mapping[str, float] = field(default_factory=dict)
+    family_factors: Mapping[str, float] = field(default_factory=dict)
     spare_seconds: float = math.inf
     is_over: Callable[[], bool] = lambda: False
 
-    def training_seconds(self, epochs: int, macs: float, form: str = "") -> float:
-        """Return the expected seconds of a training; with an empty ``form``, of a network of average speed."""
-        return self.form_factors.get(form, 1.0) * self.pace.seconds(epochs, self.images, macs)
+    def training_seconds(self, epochs: int, macs: float, family: str = "") -> float:
+        """Return the expected seconds of a training; with an empty ``family``, of a network of average speed."""
+        return self.family_factors.get(family, 1.0) * self.pace.seconds(epochs, self.images, macs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

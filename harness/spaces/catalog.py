@@ -10,7 +10,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from harness.spaces.network import FORMS, MNIST, Architecture, Task
+from harness.spaces.network import FAMILIES, MNIST, Architecture, Task
 from harness.spaces.notation import MAX_TEXT, parse_network, parse_space
 from harness.spaces.space import SearchSpace
 from harness.spaces.space_errors import NotationError, UnknownNameError, nearest, reason
@@ -20,8 +20,8 @@ _CATALOG = tomllib.loads(_FILES.joinpath("catalog.toml").read_text("utf-8"))
 SPACES: Mapping[str, str] = _CATALOG["spaces"]  # description of each search space, by name
 PRESETS: Mapping[str, str] = _CATALOG["networks"]  # text of each network, by name
 NOTES: Mapping[str, str] = _CATALOG["notes"]  # sentence on each network that needs an explanation, by name
-# Names of networks without a preset: form, number of parameters and, if two networks share these, digits of the hash.
-PATTERN = re.compile(rf"({'|'.join(sorted(FORMS, key=len, reverse=True))})-\d+(-[0-9a-f]{{4,12}})?")
+# Names of networks without a preset: family, number of parameters and, if two networks share these, digits of the hash.
+PATTERN = re.compile(rf"({'|'.join(sorted(FAMILIES, key=len, reverse=True))})-\d+(-[0-9a-f]{{4,12}})?")
 
 
 def name_of(network_hash: str) -> str | None:
@@ -71,13 +71,13 @@ def _names() -> dict[str, str]:
 
 
 def network_name(architecture: Architecture, parameters: int) -> str:
-    """Return the name of the preset, or else the form and the number of parameters.
+    """Return the name of the preset, or else the family and the number of parameters.
 
     >>> from harness.spaces.notation import parse_network
     >>> network_name(parse_network("conv3x3(8) bn relu | gap | linear(10)"), 178)
     'plain-178'
     """
-    return name_of(architecture.hash) or f"{architecture.form}-{parameters}"
+    return name_of(architecture.hash) or f"{architecture.family}-{parameters}"
 
 
 def network_names(networks: Iterable[tuple[Architecture, int]]) -> dict[str, str]:

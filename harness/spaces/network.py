@@ -1,4 +1,4 @@
-"""Networks as values: ops in order of execution, canonical text and hash, form, shapes and costs. No tensors.
+"""Networks as values: ops in order of execution, canonical text and hash, family, shapes and costs. No tensors.
 
 ``parameters`` counts the learned scalars. A tied kernel counts once, at the first op that uses the kernel; a kernel in
 several poses counts once. The running statistics of batch normalisation (BN) do not count.
@@ -46,7 +46,7 @@ class Task:
 MNIST = Task((1, 28, 28), 10)  # default task; stored texts and hashes of networks do not name a task
 
 
-# Forms of networks. A network has the last form in this tuple that applies; ``plain`` always applies.
+# Families of networks. A network has the last family in this tuple that applies; ``plain`` always applies.
 # - summed: has residual sums.
 # - tied: has a tied kernel.
 # - squeezed: has a tied kernel larger than 1x1 inside a residual sum, or one whose second or later use is the next
@@ -55,7 +55,7 @@ MNIST = Task((1, 28, 28), 10)  # default task; stored texts and hashes of networ
 # - posed, mirrored: has kernels in several poses; mirrored in all eight.
 # - posed-separable: has depthwise or grouped kernels, and kernels in several poses.
 # - module: is a PyTorch module of the user.
-FORMS = ("plain", "summed", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable", "module")
+FAMILIES = ("plain", "summed", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable", "module")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ class Architecture:
         return next((op for op in self.ops if isinstance(op, UserModule)), None)
 
     @property
-    def form(self) -> str:
-        """Form of the network, a member of ``FORMS``."""
+    def family(self) -> str:
+        """Family of the network, a member of ``FAMILIES``."""
         if self.user_module is not None:
             return "module"
         convolutions = kernels(self.ops)
@@ -377,11 +377,7 @@ class _Use(NamedTuple):
 # The thousands of networks in a search consist of the same few ops, shapes and receptive fields.
 @lru_cache(maxsize=50_000)
 def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
-    """Return the use of an op with the input shape ``shape`` and the receptive field ``before`` of its input.
-
-    Raises:
-        ShapeError: The op cannot take the input shape.
-    """
+    """Return the use of an op with the input shape ``shape`` and the receptive field ``before`` of its input."""
     after = op.shape(shape)
     parameters, macs = op.cost(shape)
     tied_shape = op.tied_shape(shape)
@@ -402,10 +398,7 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
 
 
 def _shorter_edge(field: _Field, shape: Shape) -> int:
-    """Return the shorter edge of ``field`` after an op with the input shape ``shape``.
-
-    For a series (a single row) this is the number of columns.
-    """
+    """Return the shorter edge of ``field`` after an op with the input shape ``shape``; the columns of a series."""
     is_series = field.rows == 1 and (len(shape) == 1 or shape[1] == 1)
     return field.columns if is_series else min(field.rows, field.columns)
 

@@ -446,7 +446,7 @@ class _Examination:
         """Return the logits, and check that the module neither prints nor seeds the generator.
 
         The second check compares the states of the generator after this call and after the last call, which requires
-        different seeds; this check is made only if ``seed`` is not 0.
+        different seeds, and is made only if ``seed`` is not 0.
         """
         # Without gradients, activations that the module keeps as attributes can be copied.
         with quiet(self._subject) as printed_text, torch.set_grad_enabled(module.training):
@@ -469,7 +469,6 @@ class _Examination:
         return logits
 
     def _evaluate(self) -> bool:
-        """Check the module in evaluation mode, and return whether the outputs are probabilities."""
         module = self.first.eval()
         state_before = _state_of(module)
         outputs = self._outputs(module, self._images)

@@ -1,7 +1,7 @@
 """Features of a network and a training, the inputs of the surrogate model.
 
 A row has the scaled ``_NETWORK_FEATURES`` and the scaled ``_TRAINING_FEATURES``, in the order of ``FEATURES``. No
-feature names a space or a form: features count depth, width, weight sharing, orientations and training length. Sizes
+feature names a space or a family: features count depth, width, weight sharing, orientations and training length. Sizes
 are natural logarithms; shares are between 0 and 1. Quantities that grow with the image are rescaled to 28x28
 pixels, so that networks for images of any size are comparable.
 """
@@ -93,12 +93,10 @@ class _NetworkFacts:
 
     @property
     def before_head(self) -> _FeatureMap:
-        """Last map with several positions, else the first map."""
         return next((each for each in reversed(self.maps) if each.positions > 1), self.maps[0])
 
 
 def _maps(analysis: Analysis, pixels_scale: float) -> list[_FeatureMap]:
-    """Return the outputs of the top-level ops that are maps; a single 1x1x1 map if there are none."""
     maps = []
     for layer in analysis.costed_ops:
         if len(layer.output_shape) == 3:
@@ -119,7 +117,6 @@ def _unshared_weights(analysis: Analysis) -> float:
 
 
 def _share(ops: Sequence[_T], counts: Callable[[_T], bool]) -> float:
-    """Return the share of the ops for which ``counts`` is true; 0 without ops."""
     return len(list(filter(counts, ops))) / len(ops) if ops else 0.0
 
 

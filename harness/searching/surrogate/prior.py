@@ -257,7 +257,7 @@ def csv_of(trainings: Iterable[PriorTraining]) -> str:
     for training in trainings:
         numbers = [getattr(training, name) for name in _NUMBERS]
         cells = _dataset_cells(training.dataset) if has_datasets else ()
-        rows.append((training.architecture, *numbers, training.architecture.form, training.source, *cells))
+        rows.append((training.architecture, *numbers, training.architecture.family, training.source, *cells))
     return csv_text((*_COLUMNS, *(_DATASET_COLUMNS if has_datasets else ())), rows)
 
 

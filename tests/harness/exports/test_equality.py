@@ -21,7 +21,7 @@ from harness.evidence.record import read, read_recorded
 from harness.exports import emulated
 from harness.exports.c_library import Library, files_of
 from harness.exports.compiled import compile_runner, run_logits, write_files
-from harness.exports.emulated import FAMILIES, PASSES, Family, chip_costs, emulate
+from harness.exports.emulated import CHIP_FAMILIES, PASSES, ChipFamily, chip_costs, emulate
 from harness.spaces.catalog import SPACES, space
 from harness.spaces.cores import CORES
 from harness.spaces.fast_kernels import Optimisation
@@ -234,12 +234,12 @@ def test_plain_filters_beside_poses_have_no_undefined_behaviour(optimise: Optimi
     [
         ("posed", "Cortex-M0"),
         ("posed", "RV32IMC"),
-        *((name, chip) for name in ("small", "packed") for chip in FAMILIES),
+        *((name, chip) for name in ("small", "packed") for chip in CHIP_FAMILIES),
     ],
 )
 def test_emulated_chips_give_all_logits_of_the_reference(request: pytest.FixtureRequest, fixture: str, chip: str):
     library: Library = request.getfixturevalue(fixture)
-    family = FAMILIES[chip]
+    family = CHIP_FAMILIES[chip]
     needs(f"{family.tool_prefix}-gcc", family.emulator[0])
 
     emulation = emulate(library, library.examples, family)
@@ -260,11 +260,11 @@ LIMITS = {
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(("fixture", "chip"), [*LIMITS, *(("small", chip) for chip in FAMILIES)])
+@pytest.mark.parametrize(("fixture", "chip"), [*LIMITS, *(("small", chip) for chip in CHIP_FAMILIES)])
 def test_code_for_speed_gives_all_logits_within_limits(request: pytest.FixtureRequest, fixture: str, chip: str):
     library = replace(request.getfixturevalue(fixture), optimise=Optimisation.SPEED)
     library = replace(library, examples=library.examples[:5])
-    family = FAMILIES[chip]
+    family = CHIP_FAMILIES[chip]
     needs(f"{family.tool_prefix}-gcc", family.emulator[0])
 
     emulation = emulate(library, library.examples, family)
@@ -285,9 +285,9 @@ TICKS = {"Cortex-M0": 2 * PASSES / 62.5, "RV32IMC": 2 * PASSES, "ATmega328P": 6 
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("chip", FAMILIES)
+@pytest.mark.parametrize("chip", CHIP_FAMILIES)
 def test_clock_of_chip_agrees_with_loop_of_known_length(small: Library, chip: str):
-    family = FAMILIES[chip]
+    family = CHIP_FAMILIES[chip]
     needs(f"{family.tool_prefix}-gcc", family.emulator[0])
 
     single = emulate(small, small.examples[:1], family)
@@ -358,7 +358,7 @@ def test_avr_reads_constants_beyond_64_kb(small: Library, optimise: Optimisation
     needs("avr-gcc", "simavr")
     library = replace(small, examples=small.examples[:2], optimise=optimise)
     family = replace(
-        FAMILIES["ATmega328P"],
+        CHIP_FAMILIES["ATmega328P"],
         flags=("-mmcu=atmega2560",),
         emulator=("simavr", "-m", "atmega2560", "-f", "16000000"),
         ram_bytes=8_192,
@@ -372,13 +372,13 @@ def test_avr_reads_constants_beyond_64_kb(small: Library, optimise: Optimisation
 
 @pytest.mark.nightly
 def test_folder_states_costs_on_each_chip(small: Library):
-    for family in FAMILIES.values():
+    for family in CHIP_FAMILIES.values():
         needs(f"{family.tool_prefix}-gcc", family.emulator[0])
     library = replace(small, examples=small.examples[:2])
 
     costs = chip_costs(library)
 
-    assert costs.keys() == FAMILIES.keys()
+    assert costs.keys() == CHIP_FAMILIES.keys()
     assert {"code_bytes", "stack_bytes", "cycles"} < costs["ATmega328P"].keys()
     text = files_of(replace(library, chips=costs))["README.md"]
     assert f"{costs['RV32IMC']['instructions']:,} instructions per image" in text
@@ -399,12 +399,12 @@ def test_chip_is_named_on_stderr_before_measurement(
 ):
     texts = []
 
-    def refuse(library: Library, pixels: Any, family: Family) -> None:
+    def refuse(library: Library, pixels: Any, family: ChipFamily) -> None:
         texts.append(capsys.readouterr().err)
         raise DeviceError("it is not measured here")
 
     monkeypatch.setattr(emulated, "emulate", refuse)
-    missing = FAMILIES["RV32IMC"].emulator[0]
+    missing = CHIP_FAMILIES["RV32IMC"].emulator[0]
     monkeypatch.setattr(shutil, "which", lambda program: None if program == missing else program)
 
     chip_costs(small)
@@ -418,7 +418,7 @@ def test_network_too_large_for_chip_is_refused_with_bytes(posed: Library):
     needs("avr-gcc", "simavr")
 
     with pytest.raises(DeviceError, match=r"[45],\d{3} bytes of RAM or more, the chip has 2,048"):
-        emulate(posed, posed.examples[:1], FAMILIES["ATmega328P"])
+        emulate(posed, posed.examples[:1], CHIP_FAMILIES["ATmega328P"])
 
 
 @pytest.mark.nightly

@@ -20,7 +20,7 @@ from harness.data.testset import read_test_set
 from harness.data.training_images import load
 from harness.exports import tryout_page
 from harness.exports.c_library import Library
-from harness.exports.plan_document import page_document, plan_document
+from harness.exports.integer_plan_json import integer_plan_json, page_json
 from harness.spaces.network import MNIST, Task
 from harness.spaces.notation import parse_network
 from harness.training.integer import IntegerNetwork, integer_logits
@@ -52,7 +52,7 @@ def test_logits_of_script_equal_numpy(text: str, task: Task):
     node = browser.find_program(("node",), "the script of the integers")
     _, images, integers = trained(parse_network(text, task), task)
     pixels = images.pixels.numpy()
-    data = json.dumps({"data": {"plan": plan_document(integers)}})
+    data = json.dumps({"data": {"plan": integer_plan_json(integers)}})
     source = (REPOSITORY / "harness" / "exports" / "integer.js").read_text(encoding="utf-8")
     answer = f"console.log(JSON.stringify({json.dumps(flat(pixels))}.map((image) => run(image).logits)));"
 
@@ -70,24 +70,20 @@ def library(text: str, task: Task, **changes: Any) -> Library:
 
 def write(library: Library, folder: Path) -> Path:
     path = folder / "try.html"
-    path.write_text(tryout_page.render(page_document(library)), encoding="utf-8")
+    path.write_text(tryout_page.render(page_json(library)), encoding="utf-8")
     return path
 
 
 def test_page_offers_inputs_suitable_for_data(tmp_path: Path):
     hostile = ("</script><script>window.broken = 1</script>", "b", "c", "d")
     pages = {
-        "digits": tryout_page.render(page_document(library(NETWORKS[0], MNIST))),
-        "own digits": tryout_page.render(page_document(library(NETWORKS[0], MNIST, sha256="0"))),
-        "colours": tryout_page.render(page_document(library(*TASKS[-2], sha256="0", class_names=hostile))),
-        "series": tryout_page.render(page_document(library(*TASKS[-1], sha256="0"))),
+        "digits": tryout_page.render(page_json(library(NETWORKS[0], MNIST))),
+        "own digits": tryout_page.render(page_json(library(NETWORKS[0], MNIST, sha256="0"))),
+        "colours": tryout_page.render(page_json(library(*TASKS[-2], sha256="0", class_names=hostile))),
+        "series": tryout_page.render(page_json(library(*TASKS[-1], sha256="0"))),
         # For data of these ranges the scale of the bytes of a picture is unknown.
-        "fractions": tryout_page.render(
-            page_document(library(*TASKS[-2], sha256="0", low=(0.0,) * 3, high=(1.0,) * 3))
-        ),
-        "16 bits": tryout_page.render(
-            page_document(library(*TASKS[-2], sha256="0", low=(9.0,) * 3, high=(61_425.0,) * 3))
-        ),
+        "fractions": tryout_page.render(page_json(library(*TASKS[-2], sha256="0", low=(0.0,) * 3, high=(1.0,) * 3))),
+        "16 bits": tryout_page.render(page_json(library(*TASKS[-2], sha256="0", low=(9.0,) * 3, high=(61_425.0,) * 3))),
     }
 
     assert ['id="pad"' in text for text in pages.values()] == [True, False, False, False, False, False]

@@ -18,7 +18,7 @@ from harness.searching.acquisition import (
     NetworkOption,
     ScoredOption,
     _expected_improvements,
-    form_calibration,
+    calibration_of,
 )
 from harness.searching.surrogate.features import row_of, training_row
 from harness.searching.surrogate.model import Observation, Surrogate
@@ -262,33 +262,33 @@ def test_no_network_is_chosen_in_doubt_if_only_networks_far_from_target_leave_ti
 
 
 def candidate_of(trial: int, chance: float | None, first: int, *fresh: int) -> Candidate:
-    """Return a candidate whose form depends on the trial, with these errors; 100 errors are allowed."""
-    form = "plain" if trial % 2 else "tied"
+    """Return a candidate whose family depends on the trial, with these errors; 100 errors are allowed."""
+    family = "plain" if trial % 2 else "tied"
     text = {"plain": "conv3x3(8) relu gap linear(10)", "tied": "conv3x3(1, tie=a) conv3x3(1, tie=a) gap linear(10)"}
     candidate = make_candidate(*fresh, first=first, trial=trial)
-    network = parse_network(text[form])
-    assert network.form == form
+    network = parse_network(text[family])
+    assert network.family == family
     candidate.proposal = replace(candidate.proposal, architecture=network, chance=chance)
     return candidate
 
 
-def test_form_calibration_follows_confirmed_and_predicted_networks():
+def test_family_calibration_follows_confirmed_and_predicted_networks():
     missed_networks = [candidate_of(2 * number, 0.25, 150) for number in range(8)]
     plain_networks = [candidate_of(1, 0.5, 80, 80, 80), candidate_of(3, None, 150), candidate_of(5, 0.5, 150, 150, 150)]
 
     # Mean of a gamma distribution of shape and rate 1 after these events and this exposure.
-    assert form_calibration(missed_networks) == {"tied": pytest.approx(1 / (1 + 8 * 0.25))}
-    assert form_calibration([*missed_networks, *plain_networks])["plain"] == pytest.approx(1.0)
-    assert form_calibration(plain_networks[1:])["plain"] == pytest.approx(1 / 1.5)
+    assert calibration_of(missed_networks) == {"tied": pytest.approx(1 / (1 + 8 * 0.25))}
+    assert calibration_of([*missed_networks, *plain_networks])["plain"] == pytest.approx(1.0)
+    assert calibration_of(plain_networks[1:])["plain"] == pytest.approx(1 / 1.5)
     undecided = candidate_of(7, 0.6, 90)
-    assert form_calibration([undecided])["plain"] == pytest.approx(min(1.0, (1 + undecided.chance_to_confirm) / 1.6))
+    assert calibration_of([undecided])["plain"] == pytest.approx(min(1.0, (1 + undecided.chance_to_confirm) / 1.6))
 
 
-def test_chances_are_scaled_by_calibration_of_form():
+def test_chances_are_scaled_by_calibration_of_family():
     unscaled = choices_of(acquisition(has_incumbent=True), options())
     scaled = choices_of(acquisition(has_incumbent=True, calibration={"plain": 0.25, "tied": 0.5}), options())
 
-    assert {each.option.form for each in unscaled} == {"plain"}
+    assert {each.option.family for each in unscaled} == {"plain"}
     chances = {each.option.hash: each.chance for each in unscaled}
     assert {each.option.hash: each.chance for each in scaled} == {
         key: pytest.approx(0.25 * chance) for key, chance in chances.items()

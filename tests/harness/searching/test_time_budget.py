@@ -154,15 +154,15 @@ def test_estimates_recover_after_a_busy_period():
     assert timing_of(*busy).change_since(1) == 1.0
 
 
-def test_form_factor_differs_from_one_only_for_the_slow_form():
+def test_family_factor_differs_from_one_only_for_the_slow_family():
     plain_runs = [run_with_factor(10, 2.0, trial=0) for _ in range(3)]
     network = parse_network("conv3x3(8, poses=4) relu | gap | linear(10)")
     posed_runs = [replace(run_with_factor(10, 3.0, trial=1), architecture=network) for _ in range(3)]
 
     timing = timing_of(*(plain_runs + posed_runs) * 8)
-    assert timing.form_factor("posed") == pytest.approx(1.5, rel=0.05)
-    assert timing.form_factor("plain") == pytest.approx(1.0, rel=0.05)
-    assert timing.form_factor("separable") == 1.0
+    assert timing.family_factor("posed") == pytest.approx(1.5, rel=0.05)
+    assert timing.family_factor("plain") == pytest.approx(1.0, rel=0.05)
+    assert timing.family_factor("separable") == 1.0
     # The pace of the machine has not changed.
     assert timing.slowdown() == pytest.approx(2.0, rel=0.1)
     assert timing.change_since(1) == pytest.approx(1.0, rel=0.1)

@@ -1,4 +1,4 @@
-"""Networks as values: canonical text, hash, form and name; presets, compared with the source documents."""
+"""Networks as values: canonical text, hash, family and name; presets, compared with the source documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.spaces.catalog import PATTERN, PRESETS, SPACES, is_named, name_of, network_name, network_names, space
-from harness.spaces.network import FORMS, MNIST, Architecture, analyse
+from harness.spaces.network import FAMILIES, MNIST, Architecture, analyse
 from harness.spaces.notation import parse_network
 from harness.spaces.ops import (
     AvgPool,
@@ -96,8 +96,8 @@ def test_hash_ignores_tie_names_and_dropouts_of_rate_zero(network: Architecture)
     assert Architecture(renamed(network.ops)).hash == network.hash
 
 
-# Forms of the alternatives of `net` in the space `all`, in order; the last three repeat earlier forms.
-FORMS_OF_ALL = (
+# Families of the alternatives of `net` in the space `all`, in order; the last three repeat earlier families.
+FAMILIES_OF_ALL = (
     *("plain", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable"),
     *("posed-separable", "posed-separable", "posed"),
 )
@@ -125,20 +125,20 @@ FORMS_OF_ALL = (
         ("conv3x3(8) dwconv3x3(poses=4) gap linear(10)", "posed-separable"),
     ],
 )
-def test_form_is_the_first_matching_form(network: str, expected: str):
-    assert parse_network(network).form == expected
+def test_family_is_the_first_matching_family(network: str, expected: str):
+    assert parse_network(network).family == expected
 
 
-def test_forms_of_the_space_all_equal_alternatives_of_the_space():
+def test_families_of_the_space_all_equal_alternatives_of_the_space():
     rng, search_space = random.Random(0), space("all")
     alternatives = set()
     for _ in range(400):
         network_draw = draw(search_space, uniform(rng))
         (alternative,) = [decision.index for decision in network_draw.decisions if decision.name == "net"]
-        assert network_draw.architecture.form == FORMS_OF_ALL[alternative], str(network_draw.architecture)
+        assert network_draw.architecture.family == FAMILIES_OF_ALL[alternative], str(network_draw.architecture)
         alternatives.add(alternative)
-    assert len(alternatives) == len(FORMS_OF_ALL)
-    assert {*FORMS_OF_ALL, "summed", "module"} == set(FORMS)
+    assert len(alternatives) == len(FAMILIES_OF_ALL)
+    assert {*FAMILIES_OF_ALL, "summed", "module"} == set(FAMILIES)
 
 
 # Tables of the documents: kind, output shape and parameters of each layer.
@@ -253,7 +253,7 @@ POSED = "conv3x3(8, poses=4) bn(poses=4) relu | gap | linear(10)"
         ("conv3x3(8) dwconv3x3 conv1x1(8) bn relu | gap | linear(10)", "separable-314"),
     ],
 )
-def test_network_name_consists_of_form_and_parameters(text: str, name: str):
+def test_network_name_consists_of_family_and_parameters(text: str, name: str):
     assert network_name(parse_network(text), analyse(parse_network(text), MNIST).parameters) == name
 
 

@@ -15,7 +15,7 @@ _DIGIT_SHAPE = (1, 28, 28)
 _KERNEL_SIZES = ("filters", "rows", "columns", "channels")  # names of the axes of a kernel
 
 
-def page_document(library: Library, accuracy: str = "") -> dict[str, Any]:
+def page_json(library: Library, accuracy: str = "") -> dict[str, Any]:
     """Return the data of the page: texts, sizes, classes, example images and the network.
 
     ``accuracy`` is a sentence, empty if not measured; ``examples`` are pixels with the channels innermost;
@@ -37,11 +37,11 @@ def page_document(library: Library, accuracy: str = "") -> dict[str, Any]:
         "high": high,
         "examples": library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist(),
         "first_map": next(iter(convolved_maps), None),
-        "plan": plan_document(library.network),
+        "plan": integer_plan_json(library.network),
     }
 
 
-def plan_document(network: IntegerNetwork) -> dict[str, Any]:
+def integer_plan_json(network: IntegerNetwork) -> dict[str, Any]:
     """Return the maps, learned kernels and steps of a network for ``integer.js``.
 
     A key is the name of the attribute of ``IntegerStep``, ``StepNumbers`` or ``IntegerMap``, as far as these exist.
@@ -54,18 +54,18 @@ def plan_document(network: IntegerNetwork) -> dict[str, Any]:
         kernels[head.kernel] = product_weights(kernels[head.kernel], head.form)
     return {
         "maps": [
-            {**_shape_document(each.shape), "low": -127 if each.is_signed else 0, "high": each.largest}
+            {**_shape_json(each.shape), "low": -127 if each.is_signed else 0, "high": each.largest}
             for each in plan.maps
         ],
         "kernels": [
             {**dict(zip(_KERNEL_SIZES, kernel.shape, strict=True)), "weights": kernel.ravel().tolist()}
             for kernel in kernels
         ],
-        "steps": [_step_document(network, step, numbers) for step, numbers in steps],
+        "steps": [_step_json(network, step, numbers) for step, numbers in steps],
     }
 
 
-def _shape_document(shape: Shape) -> dict[str, int]:
+def _shape_json(shape: Shape) -> dict[str, int]:
     channels, rows, columns = (*shape, 1, 1)[:3]
     return {"channels": channels, "rows": rows, "columns": columns}
 
@@ -77,14 +77,11 @@ def _orders(kernel: Integers, form: KernelForm) -> dict[str, Any]:
     return {"places": places.tolist(), "channels": first_channels.tolist()}
 
 
-def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers) -> dict[str, Any]:
-    """Return the document of a step.
-
-    ``sums`` is the shape of the map of sums before pooling, None for steps that are no convolutions.
-    """
+def _step_json(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers) -> dict[str, Any]:
+    """``sums`` is the shape of the map of sums before pooling, None for steps that are no convolutions."""
     sums = None
     if step.kind is StepKind.CONVOLUTION and step.sums is not None:
-        sums = _shape_document(step.sums.op.shape(network.plan.maps[step.source].shape))
+        sums = _shape_json(step.sums.op.shape(network.plan.maps[step.source].shape))
     return {
         "kind": step.kind,
         "source": step.source,
