@@ -1,7 +1,7 @@
 """Find the smallest convolutional network that reaches a target accuracy, and test it on fresh seeds.
 
 A function with the name of a command does the main task of this command; docs/use/api.md has examples. ``load`` returns
-a recorded network, and ``study`` the results of a search. ``bench.problem`` returns a table of recorded trainings as an
+a recorded network, and ``study`` the results of a search. ``bench.problem`` returns a table of trainings as an
 optimisation problem. ``Data`` creates data sets from arrays, and ``SmallestClassifier`` is an estimator with
 scikit-learn's interface.
 """
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from harness.interface.api import search, study, train, verify  # isort: skip
     from harness.interface.estimator import SmallestClassifier
 
-# Modules of the names that ``harness.interface.api`` does not define.
 _OUTSIDE_API = {"Data": "harness.data.user", "SmallestClassifier": "harness.interface.estimator"}
 _SUBPACKAGES = ("bench",)  # imported on first access
 __all__ = [

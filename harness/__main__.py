@@ -23,8 +23,8 @@ def main() -> None:
         print("error: interrupted", file=sys.stderr or None)
     except SystemExit as end:
         code = end.code
-    # A second signal ends the exit, which may take seconds, with the settled code and without a traceback; at the end,
-    # signals are ignored, because ``Py_FinalizeEx`` restores the default handlers.
+    # A second signal ends the exit, which may take seconds, without a traceback; at the end, signals are ignored,
+    # because ``Py_FinalizeEx`` restores the default handlers.
     _handle_signals(lambda *_: os._exit(code))
     sys.exit(code)
 

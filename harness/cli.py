@@ -24,7 +24,7 @@ from harness.system.terminal import say, write
 
 _OUTPUT_CLOSED = 141  # exit code that a shell reports for a program ended by SIGPIPE
 _COMPLETION = "_HARNESS_COMPLETE"  # environment variable with which a shell requests completions
-# Sections of the help; every command is a module in harness/commands. Entry points add commands to the last section.
+# Entry points add commands to the last section.
 _FURTHER = "Further"
 _SECTIONS = {
     "Search": ("search", "quote", "report", "studies"),
@@ -34,7 +34,6 @@ _SECTIONS = {
     _FURTHER: ("doctor", "completion"),
 }
 _COMMANDS = tuple(chain.from_iterable(_SECTIONS.values()))
-# Options by names of the same settings in other tools.
 _SYNONYMS = {"--accuracy": "--target", "--parameters": "--budget", "--params": "--budget"}
 
 
@@ -161,7 +160,6 @@ def run(arguments: list[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         reported_error = _as_harness_error(error)
         if reported_error is None:
-            # Internal error: print the traceback for a bug report.
             traceback.print_exc()
             if not as_json:
                 return HarnessError.exit_code

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from harness.bench.table_problem import TableProblem
 
-# Built-in methods with descriptions; here, because the help of the command must not load the methods.
+# Here, because the help of the command must not load the methods.
 METHODS = {
     "random": "uniform draws of the space, each trained completely",
     "tpe": "Optuna's TPE (multivariate, grouped), each network trained completely",

@@ -25,10 +25,9 @@ def write_bench_page(folder: Path, comparison: Comparison, findings: Findings) -
 
 
 def write_ranks_page(folder: Path, document: Mapping[str, Any]) -> Path:
-    """Write ``ranks.html``, the ranking over several tables, and return its path.
+    """Write ``ranks.html``, the ranking over several tables (``ranks_of``), and return its path.
 
-    ``document`` is the result of ``ranks_of``. The page links to the page of each table, in a folder named after the
-    table.
+    The page links to the page of each table, in a folder named after the table.
     """
     path = folder / "ranks.html"
     files.write_text(path, page("ranks.html", package="harness.bench", facts=document, default=DEFAULT, p_text=p_text))
@@ -36,7 +35,6 @@ def write_ranks_page(folder: Path, document: Mapping[str, Any]) -> Path:
 
 
 def _bench_page(comparison: Comparison, findings: Findings) -> str:
-    """Return the HTML page of a comparison of search methods."""
     facts = findings.document
     names = [method["name"] for method in facts["methods"] if not method["is_variant"]]
     return page(
@@ -59,10 +57,10 @@ def _bench_page(comparison: Comparison, findings: Findings) -> str:
 def _matrix(
     pairs: Sequence[Mapping[str, Any]], names: Sequence[str], when: str
 ) -> list[list[tuple[float, bool] | None]]:
-    """Return a matrix over all pairs of methods for the score ``when``.
+    """Return a matrix over all pairs of methods for the score ``when``; None on the diagonal and for untested pairs.
 
-    A cell is the ratio of the sizes of the row's method to the column's method, and whether the difference is
-    significant; None on the diagonal and for untested pairs.
+    A cell is the size of the row's method over the size of the column's method, and whether the difference is
+    significant.
     """
     cells: dict[tuple[str, str], tuple[float, bool]] = {}
     for pair in pairs:
@@ -79,14 +77,12 @@ def _curves(findings: Findings) -> Any:
     methods.sort(key=lambda method: method["mean_rank"])
     unit, unit_seconds = ("minutes", 60.0) if facts["seconds"] > 300 else ("seconds", 1.0)
     names = [method["name"] for method in methods]
-    # (name, seconds, median size, lower and upper end of the band)
     points = [(name, *point) for name in names for point in findings.curves[name]]
     largest = max((size for _, _, size, _, _ in points if math.isfinite(size)), default=None)
     if largest is None:
         return None
     rows = []
     for name, at, size, low, high in points:
-        # A band with an infinite upper end reaches the top of the chart.
         top = min(high, 1.1 * largest) if math.isfinite(low) else None
         rows.append({"method": name, "at": at / unit_seconds, "size": finite(size), "low": finite(low), "high": top})
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harness.bench.table import Table
     from harness.searching.time_budget import Effort
 
-_option = click.option  # a short name, because these commands have many options
+_option = click.option
 # Options that are refused with a table, which determines them.
 _FIXED_BY_A_TABLE: tuple[str, ...] = ("space", "recipe", "dataset")
 # Options that are refused without --live.
@@ -116,7 +116,6 @@ def table(
         return _show_table(first, as_json)
     folder = Path(into) if "/" in into else workspace.table(into)
     absolute = folder.resolve()
-    # A recording of the same name would later overwrite the merged table.
     has_recording = absolute.parent == workspace.tables.resolve() and workspace.recording(absolute.name).exists()
     if has_recording or (folder / "table.csv").exists() or (folder / "table.json").exists():
         raise UsageError(f"a table or a recording exists for {folder}; choose a new name for --into")
@@ -137,7 +136,6 @@ def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
 
 
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
-    """Record a table, or print the plan if ``only_plan``; return exit code 0."""
     from harness.bench.recording import plan_text, prepare, record, recording_json
     from harness.bench.table import write_table
     from harness.studies.config import locked_folder
@@ -164,8 +162,8 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     with (
         options.resumable(),
         locked_folder(recording_folder),
-        # Without --cluster, processes of this machine train. The seconds of a table must be comparable: only nodes like
-        # this machine join a cluster, with the same number of workers.
+        # The seconds of a table must be comparable: only nodes like this machine join a cluster, with equally many
+        # workers.
         connected(request.cluster, cluster_options) as cluster,
         Reporter(plan["runs"], "runs") as reporter,
     ):
@@ -241,7 +239,6 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     _check_run(ctx, request)
     compared = methods.methods_of(request.names, request.programs, ablations=request.ablations)
     tables = _tables(request.tables)
-    # A contest: the methods, the design of their comparison (``Comparison``), and the table or the effort of live runs.
     contests: list[Contest]
     if request.live:
         contests = [replay.prepare_live(request, compared, tables[0] if tables else None)]
@@ -259,7 +256,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
 
 
 def _tables(names: Sequence[str]) -> list[Table]:
-    """Return the named tables; raise UsageError if two have the same name, which is the folder of their results."""
+    """Raise UsageError if two tables have the same name, which is the folder of their results."""
     from harness.bench.table import read_table, table_folder
 
     tables: dict[str, Table] = {}
@@ -350,8 +347,7 @@ def _run_live(
     from harness.training.executors.clusters import ClusterOptions, Kinds, connected
 
     source = DataLocation(contest.comparison.task.study.dataset, request.data)
-    # Without --cluster, processes of this machine train. All methods must have equal conditions: only nodes like this
-    # machine join a cluster, and no additional workers.
+    # All methods must have equal conditions: only nodes like this machine join a cluster, and no additional workers.
     workers = effort.workers
     cluster_options = ClusterOptions(workers, effort.device, effort.engine, slot_limit=workers, kinds=Kinds.OURS)
     with connected(request.cluster, cluster_options) as cluster:
@@ -376,6 +372,5 @@ def _replay(
 
         traces = run_repeats(contest, table, request.processes or core_count(), earlier_traces, store)
     study = comparison.task.study
-    # No method may answer with the networks of the table above the budget.
     sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}
     return traces, Judged.of(table.true_accuracies_pct, sizes, study.target_pct)

@@ -1,8 +1,7 @@
 """Comparison of search methods: design, traces of the repeats, judged answers, statistical evaluation, and ranks.
 
-``comparison.json`` has the design, ``traces.jsonl`` a line per repeat, ``judged.json`` the true accuracy of all
-networks that were an answer. The same command resumes an interrupted comparison. The files contain no dates and no
-times of answering, so that equal seeds on a table give equal bytes.
+The same command resumes an interrupted comparison. The files (``comparison.json``, ``traces.jsonl``, ``judged.json``)
+contain no dates and no times of answering, so that equal seeds on a table give equal bytes.
 """
 
 from __future__ import annotations
@@ -40,11 +39,9 @@ class SearchTask:
     """Task: find the smallest network of a space that reaches a target within a time limit.
 
     Attributes:
-        study: Configuration of the search. The rungs are the epochs after which runs are validated, with the last one.
+        study: Configuration of the search; the rungs include the last epoch.
         seconds: Time limit, unknown to the methods.
-        workers: Number of runs at the same time.
-        networks: Canonical texts of all allowed networks if a table lists the whole space, else None.
-        own_data: User data (``own_data`` is a key of comparison.json); None for a data set known to the harness.
+        networks: Texts of all allowed networks if a table lists the whole space, else None.
     """
 
     study: StudyConfig
@@ -76,12 +73,10 @@ class Trace:
     """Repeat of a method.
 
     Attributes:
-        method: Name of the method.
-        repeat: Index of the repeat.
         seed: Seed of the repeat, equal for all methods.
-        answers: Changes of the answer in order of time; there is no answer before the first item.
+        answers: Changes of the answer in order of time.
         networks: Number of networks chosen for training.
-        runs: Number of ended runs, including fresh seeds and pruned runs.
+        runs: Number of ended runs, fresh seeds and pruned runs included.
         rejected: Number of proposals that violated the budget or a condition of the space.
         ended: Seconds at the end of the search; equal to the time limit unless the space was exhausted.
     """
@@ -115,13 +110,11 @@ class Comparison:
 
     Attributes:
         answer_seconds: Time limit for an answer of a user-defined method.
-        seed: Seed of the comparison, from which the seed of each repeat is derived.
-        table: Name of the table; None for live runs.
-        table_sha256: SHA-256 of the rows of the table; None for live runs.
-        spread: How runs are drawn from the table, see ``harness.bench.replay``; None for live runs.
+        seed: Seed from which the seed of each repeat is derived.
+        table_sha256: SHA-256 of the rows of the table; None, as ``table``, for live runs.
+        spread: How runs are drawn from the table (``harness.bench.replay``).
         judge_seeds: Fresh seeds that judge an answer of live runs.
         code_sha256: SHA-256 of the code that influences a repeat; None in older files.
-        machine: Machine of live runs.
     """
 
     task: SearchTask
@@ -149,8 +142,8 @@ class Judged:
     """True accuracies of the answers.
 
     Attributes:
-        accuracies_pct: Mean validation accuracy at the last epoch in per cent, by hash.
-        smallest: Parameters of the smallest judged network that reaches the target, None if there is none.
+        accuracies_pct: Mean validation accuracy at the last epoch, by hash.
+        smallest: Parameters of the smallest judged network that reaches the target; None without such a network.
     """
 
     accuracies_pct: dict[str, float]
@@ -170,7 +163,7 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     """Write the design of a comparison, or check that the folder has an equal design; return the stored traces.
 
     Raises:
-        ContentError: The folder has a comparison with a different design, or a file is damaged.
+        ContentError: The folder has a different design, or a file is damaged.
     """
     path = folder / _DESIGN
     log = folder / _TRACES
@@ -184,7 +177,7 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     # A line torn by a kill has no newline, but it may end with the "}" of an answer.
     lines = files.log_text(log).split("\n")[:-1]
     traces = [read_as(Trace, line, f"a line of {log}") for line in lines if line.endswith("}")]
-    # Rewrite the file without a torn line, otherwise the next line would be appended to this line.
+    # Otherwise the next line would be appended to a torn line.
     files.write_text(log, "".join(f"{_line(trace)}\n" for trace in traces))
     return traces
 
@@ -211,18 +204,17 @@ OVER_TIME = "over time"  # score of the mean size of the answers over time
 AT_THE_END = "at the end"  # score of the size of the last answer
 LEVEL = 0.05  # significance level of corrected p-values
 _BASELINE = "random"  # method that a search must beat
-_STEPS = 60  # intervals of the time axis of the curves
+_STEPS = 60
 _DRAWS = 2_000  # bootstrap resamples
 _CONFIDENCE = 0.95  # confidence of intervals
-# Expected running times are given for these multiples of the smallest feasible size.
 _SIZE_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
-_DECIMALS = 12  # decimals to which scores are rounded: equal scores may differ by floating-point rounding
-# Largest number of non-zero differences with an exact Wilcoxon p-value; above, the normal approximation is accurate.
+_DECIMALS = 12  # so that floating-point rounding does not separate equal scores
+# Largest number of differences with an exact Wilcoxon p-value; above, the normal approximation is accurate.
 _MAX_COUNTED = 50
 
 
 class _StepFunction(NamedTuple):
-    """Step function of the answer's size: ``sizes[i]`` parameters from ``starts[i]`` seconds on; ``starts[0]`` is 0.
+    """Size of the answer over time: ``sizes[i]`` parameters from ``starts[i]`` seconds on; ``starts[0]`` is 0.
 
     The size is infinite without an answer and for an answer that does not reach the target.
     """
@@ -241,11 +233,9 @@ class _StepFunction(NamedTuple):
         return cls((0.0, *(answer.seconds for answer in trace.answers)), tuple(sizes))
 
     def at(self, seconds: float) -> float:
-        """Return the size at ``seconds``."""
         return self.sizes[bisect_right(self.starts, seconds) - 1]
 
     def score(self, largest: float, smallest: float, seconds: float) -> float:
-        """Return the mean over time of log(size / smallest); the size is ``largest`` without a valid answer."""
         ends = (*self.starts[1:], seconds)
         areas = []
         for start, end, size in zip(self.starts, ends, self.sizes, strict=True):
@@ -256,12 +246,8 @@ class _StepFunction(NamedTuple):
 def _interval(statistic: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
     """Return the ends of a bootstrap interval over ``count`` repeats, (2, ...), the lower ends first.
 
-    scipy's bootstrap supports neither infinite values nor a single repeat.
-
-    Args:
-        statistic: Function from resampled indices, (_DRAWS, count), to the statistic of each row, (_DRAWS, ...).
-        count: Number of repeats.
-        method: Method of ``np.quantile``.
+    ``statistic`` maps resampled indices, (_DRAWS, count), to the statistic of each row, (_DRAWS, ...). scipy's
+    bootstrap supports neither infinite values nor a single repeat.
     """
     indices = np.random.default_rng(0).integers(0, count, (_DRAWS, count))
     tail = (1 - _CONFIDENCE) / 2
@@ -269,10 +255,7 @@ def _interval(statistic: Callable[[Any], Any], count: int, method: Any = "linear
 
 
 def _curve(repeats: Sequence[_StepFunction], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
-    """Return (time, median size, low, high) for each time; low and high are the ends of a bootstrap interval.
-
-    A size is infinite if the median repeat has no valid answer.
-    """
+    """Return (time, median size, low end, high end) for each time; the ends are of a bootstrap interval."""
     sizes = np.array([[repeat.at(time) for time in times] for repeat in repeats])  # (repeats, times)
 
     def median(values: Any) -> Any:
@@ -287,8 +270,8 @@ def _curve(repeats: Sequence[_StepFunction], times: Sequence[float]) -> list[tup
 def _runtime(repeats: Sequence[_StepFunction], size: int, seconds: float) -> dict[str, Any]:
     """Return the expected running time to an answer of at most ``size`` parameters: total time / number of successes.
 
-    ``expected_seconds`` is None if no repeat succeeded; ``low`` and ``high`` are the bootstrap interval. ``share_low``
-    and ``share_high`` are the interval of the share of successful repeats (Clopper and Pearson 1934).
+    ``expected_seconds`` is None without a success; ``share_low`` and ``share_high`` are the interval of the share of
+    successful repeats (Clopper and Pearson 1934).
     """
     first_times = []
     for repeat in repeats:
@@ -314,10 +297,7 @@ def _runtime(repeats: Sequence[_StepFunction], size: int, seconds: float) -> dic
 
 
 def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], float]:
-    """Return the mean ranks of methods, best first, and Friedman's p-value, NaN for fewer than three methods.
-
-    The lowest score of a repeat has rank 1; ties get the mean rank.
-    """
+    """Return the mean ranks of methods, best first, and Friedman's p-value, NaN for fewer than three methods."""
     from scipy.stats import friedmanchisquare, rankdata
 
     table = np.array(list(scores.values())).round(_DECIMALS)  # (methods, repeats)
@@ -329,7 +309,6 @@ def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], f
     return dict(sorted(ranks.items(), key=lambda item: item[1])), p
 
 
-# Score name -> method -> a number per repeat; lower is better.
 _Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
@@ -337,10 +316,8 @@ class _Pair(NamedTuple):
     """Test of two methods by a score; lower scores are better.
 
     Attributes:
-        when: Name of the score.
         difference: Score of the first method minus score of the second, mean over repeats.
-        low: Lower end of the bootstrap interval of ``difference``.
-        high: Upper end of this interval.
+        low: Lower end of the bootstrap interval of ``difference``; ``high`` is the upper end.
         p: Two-sided p-value of Wilcoxon's signed-rank test.
         corrected_p: p-value after Holm's correction.
         balance: Rank-biserial correlation: sum of the signed ranks / sum of the ranks, of the repeats with a
@@ -359,7 +336,7 @@ class _Pair(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """Whether the corrected p-value is significant, and the test and the mean have the same sign.
+        """Whether the difference is significant, and the test and the mean have the same sign.
 
         The signs can differ: a method may be slightly better in most repeats, but much worse in a few.
         """
@@ -387,7 +364,7 @@ def _tested_pair(scores: Mapping[str, Sequence[float]], when: str, first: str, s
 def _pairs(scores: _Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return the tests of the pairs of methods for all scores, which are logarithms of sizes.
 
-    ``ratio`` is the geometric mean over repeats of first size / second size, ``low`` and ``high`` its interval.
+    ``ratio`` is the geometric mean over repeats of first size / second size.
     """
     documents: list[dict[str, Any]] = []
     for pair in _tested_pairs(scores, method_pairs):
@@ -399,10 +376,9 @@ def _pairs(scores: _Scores, method_pairs: Sequence[tuple[str, str]]) -> list[dic
 
 
 def _signed_rank_test(differences: Any) -> tuple[float, float]:
-    """Return ``_Pair.p`` and ``_Pair.balance`` of the differences between two methods, a number per repeat."""
     from scipy.stats import rankdata, wilcoxon
 
-    # Twice the ranks, because ties have half-integer ranks. Pratt (1959): zeros are ranked, and dropped afterwards.
+    # Ties have half-integer ranks. Pratt (1959): zeros are ranked, and dropped afterwards.
     signed_ranks = (2 * rankdata(np.abs(differences)) * np.sign(differences)).astype(int)
     signed_ranks = signed_ranks[signed_ranks != 0]
     if not signed_ranks.size:
@@ -508,14 +484,7 @@ def _answers(traces: Sequence[Trace], hashes_at_target: Container[str]) -> dict[
 def _sentences(
     repeats: int, ranks: Mapping[str, float], pairs: Sequence[dict[str, Any]], variants: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """Return the result in sentences: default against random and the best method, each variant against the default.
-
-    Args:
-        repeats: Number of repeats.
-        ranks: Mean rank of each method that is no variant, best first.
-        pairs: Pairs of these methods (``_pairs``).
-        variants: Pairs of a variant and the default.
-    """
+    """Return the result in sentences: default against random and the best method, each variant against the default."""
 
     def sentence(pair: dict[str, Any], name: str, rival: str) -> str:
         exponent = 1 if pair["first"] == name else -1
@@ -540,7 +509,6 @@ def _sentences(
 
 
 def _sentences_on_too_few_repeats(repeats: int, tests: int) -> list[str]:
-    """Return a sentence if ``repeats`` repeats cannot give a significant result with ``tests`` tests, else []."""
     # Wilcoxon's p is smallest if all n repeats have the same sign: 2 / 2^n. Holm multiplies by the number of tests.
     if tests and tests * 2 / 2**repeats >= LEVEL:
         return [f"{counted(repeats, 'repeat')} cannot show a difference in {counted(tests, 'test')}."]
@@ -553,7 +521,7 @@ def p_text(p: float) -> str:
 
 
 def write_figures(folder: Path, result: Findings) -> list[Path]:
-    """Write the evaluation as CSV files (methods, curves, running times, pairs) and return the paths of the files."""
+    """Write the evaluation as CSV files and return the paths."""
     methods = [{"method": method["name"], **method} for method in result.document["methods"]]
     times = []
     for name, points in result.curves.items():
@@ -592,7 +560,7 @@ def figures_text(comparison: Comparison, document: Mapping[str, Any]) -> str:
 
 
 def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
-    """Return the ranking of methods over several tables; all comparisons have the same methods and seeds.
+    """Return the ranking of methods over several tables, by name; all have the same methods and seeds.
 
     Methods are ranked in two ways (docs/evidence/bench.md, "Several tables"):
 
@@ -600,9 +568,6 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
        means over the tables.
     2. Within each repeat of a table, only for the tests in ``pairs``: the means over the tables are compared by repeat,
        the default with each remaining method. A ``difference`` below 0 means that the default is better.
-
-    Args:
-        comparisons: Findings by name of the table.
     """
     first, *_ = comparisons.values()
     methods = list(first.scores[OVER_TIME])
@@ -610,7 +575,7 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     ranks: dict[str, Any] = {}
     within_repeats: dict[str, dict[str, list[float]]] = {}
     for when in (OVER_TIME, AT_THE_END):
-        # A score is log(size / smallest feasible size) or its mean over time; (tables, methods, repeats).
+        # (tables, methods, repeats)
         scores = np.array([[item.scores[when][name] for name in methods] for item in comparisons.values()])
         ranks[when] = _ranked(scores.mean(axis=2))  # (tables, methods)
         repeat_ranks = _ranked(scores).mean(axis=0)  # (methods, repeats)
@@ -619,7 +584,6 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     pairs = _tested_pairs(within_repeats, [(DEFAULT, name) for name in rivals])
     methods_document = []
     for index, name in enumerate(methods):
-        # Keys of JSON have underscores, the names of scores have spaces.
         over_time = ranks[OVER_TIME][:, index]
         at_the_end = ranks[AT_THE_END][:, index]
         tables = []

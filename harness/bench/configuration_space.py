@@ -12,9 +12,8 @@ from harness.spaces.space import Decision, Draw
 def configuration_space(draws: Sequence[Draw], seed: int | None = None) -> ConfigurationSpace:
     """Return the decisions and conditions of a space; values are indices of options.
 
-    Args:
-        draws: All draws of the space: a condition is inferred from the draws in which a decision occurs.
-        seed: Seed of the samples of ConfigSpace; None for a random seed.
+    ``draws`` are all draws of the space: a condition is inferred from the draws in which a decision occurs. ``seed`` is
+    the seed of the samples of ConfigSpace; None for a random seed.
     """
     space = ConfigurationSpace(seed=seed)
     parameters = {}
@@ -34,10 +33,7 @@ def configuration_space(draws: Sequence[Draw], seed: int | None = None) -> Confi
 
 
 def _condition(decision: Decision, decisions: Sequence[Decision], draws: Sequence[Draw]) -> tuple[str, set[int]] | None:
-    """Return the latest earlier decision, and its options, on which ``decision`` depends; None without a condition.
-
-    ``decision`` depends on ``parent`` if the option of ``parent`` alone decides whether ``decision`` occurs.
-    """
+    """Return the latest earlier decision, and its options, that alone decide whether ``decision`` occurs."""
     configurations = [draw.indices for draw in draws]
     for parent in reversed(decisions):
         of_parent = [each for each in configurations if parent.name in each]

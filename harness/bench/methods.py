@@ -1,9 +1,9 @@
 """Search methods that the bench compares: built-in methods and user-defined methods.
 
-All methods run in the loop of ``harness search``: the same code requests proposals, rejects and confirms candidates and
-determines the incumbent. Built-in methods differ in the sampler, in the enabled parts of the search, and in the
-decisions at rungs. User-defined methods propose networks and optionally decide at rungs. They are programs with a JSON
-lines protocol (``measurements/methods/README.md``), or Python functions, each run in a subprocess per repeat.
+All methods run in the loop of ``harness search``. Built-in methods differ in the sampler, in the enabled parts of the
+search, and in the decisions at rungs. User-defined methods propose networks and optionally decide at rungs: programs
+with a JSON lines protocol (``measurements/methods/README.md``), or Python functions, each run in a subprocess per
+repeat.
 """
 
 from __future__ import annotations
@@ -43,10 +43,9 @@ from harness.system.document import parse_json
 from harness.system.errors import ContentError, UsageError, reason
 from harness.system.machine import process_group
 
-# Rule that prunes runs at rungs: none, the rule of a search (``scheduler.at_rung``), or successive halving.
+# None, the rule of a search (``scheduler.at_rung``), or successive halving.
 Pruning = Enum("Pruning", "NONE SEARCH HALVING")
 
-# Only the sampler and the confirmation on fresh seeds.
 _BARE = Switches(ladder=False, surrogate=False, falling_budget=False, repeats=False)
 
 
@@ -56,12 +55,9 @@ class Method:
 
     Attributes:
         says: Description for the report.
-        sampler: Name of the sampler.
-        switches: Enabled parts of the search.
-        uses_transfer: Whether the surrogate model starts with the shipped prior observations of different data sets.
-        pruning: Rule at the rungs.
+        uses_transfer: Whether the surrogate model starts with observations on different data sets.
         is_variant: Whether the method is the default with a single change.
-        command: Program of a user-defined method, as words; else empty.
+        command: Words of the program of a user-defined method; else empty.
         function: Function of a user-defined method, ``module:name``; else empty.
     """
 
@@ -150,14 +146,13 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
     """Return the requested methods.
 
     Args:
-        names: Names of built-in methods, or functions as ``module:name``; empty for all built-in methods but variants.
+        names: Built-in methods, or functions as ``module:name``; empty for all built-in methods but variants.
         programs: User-defined methods as ``NAME=COMMAND``.
         ablations: Whether to add the default and all variants.
 
     Raises:
         UsageError: A name is unknown or repeated, or a program is not ``NAME=COMMAND``.
     """
-    # Without names, programs are compared with all built-in methods.
     methods = [_BUILT_IN.get(name) or _function(name) for name in names] or list(_MAIN)
     methods += [_program(text) for text in programs]
     if ablations:
@@ -166,7 +161,7 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
         if count > 1:
             raise UsageError(f"method {name!r} is given twice; names must be unique")
     if _DEFAULT_METHOD not in methods:
-        # Variants are compared with the default; without the default, a variant counts as a normal method.
+        # Without the default, a variant counts as a normal method.
         methods = [replace(method, is_variant=False) for method in methods]
     return tuple(methods)
 
@@ -188,7 +183,7 @@ def _program(text: str) -> Method:
         words = tuple(shlex.split(command))
     except ValueError:
         words = ()
-    # The name is part of the path of a folder that live runs delete, so it must not contain a slash.
+    # Live runs delete a folder of this name, so the name must not contain a slash.
     if not re.fullmatch(r"[^\W_][\w.-]*", name) or not words or name in _BUILT_IN:
         raise UsageError(f"program {text!r} must be NAME=COMMAND, with a new NAME of letters, digits, dots, - and _")
     return Method(name=name, says="user-defined program", command=words)
@@ -201,7 +196,6 @@ _MAX_ANSWER = 1 << 20  # bytes, far more than any network text
 _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import _host; _host(name)"
 
 
-# Type of the value of a required field of an answer, and an example for error messages.
 _REQUIRED = {"network": (str, '{"network": "..."}'), "stop": (bool, '{"stop": true} or {"stop": false}')}
 
 
@@ -211,11 +205,9 @@ class _Program:
 
     Attributes:
         name: Method and repeat, for error messages.
-        process: Process of the program.
         group: Process group of the program.
         stdin: Pipe for questions, a line each.
         stdout: Pipe of the answers, a line each.
-        stderr: File with the error output.
         seconds: Time limit for an answer.
     """
 
@@ -228,7 +220,7 @@ class _Program:
     seconds: float
 
     def answer_to(self, *questions: Mapping[str, Any], key: str) -> dict[str, Any]:
-        """Send questions, a line each, and return the answer to the last question, with the required field ``key``.
+        """Send questions, and return the answer to the last, with the required field ``key``.
 
         Raises:
             ContentError: The answer is late, missing or invalid.
@@ -246,8 +238,7 @@ class _Program:
         raise ContentError(f"{self.name} answered {text}, but {example} is required")
 
     def _exchange(self, questions: Sequence[Mapping[str, Any]]) -> bytes:
-        """Send questions and return the next line of output, empty if the program has ended or is late."""
-        # Killing a late program closes the output, which ends the ``readline`` below.
+        """Return the next line of output, empty if the program has ended or is late."""
         timer = threading.Timer(self.seconds, self._kill)
         timer.start()
         try:
@@ -282,15 +273,13 @@ class _Program:
 
 @contextmanager
 def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker | None]:
-    """Start the program of a user-defined method, and kill the process group of the program on exit.
+    """Start the program of a user-defined method, and kill its process group on exit.
 
     The first question is sent immediately. The block receives a proposer that asks the program, or None for a built-in
     method, which has no program.
 
     Args:
-        method: Method.
         repeat: Index of the repeat, for error messages.
-        space: Search space.
         problem: Problem sent to the method.
         seconds: Time limit for an answer.
 
@@ -321,7 +310,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
             def stop(rung: Rung) -> bool:
                 return bool(program.answer_to({"rung": asdict(rung)}, key="stop")["stop"])
 
-            # The first answer states whether the method judges rungs, which must be known before the search starts.
+            # The first answer states whether the method judges rungs.
             first_answer = program.answer_to({"begin": asdict(problem)}, {"tried": []}, key="network")
             unread_answers = [first_answer]
             judges_rungs = first_answer.get("judges_rungs") is True
@@ -329,10 +318,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
 
 
 def _host(name: str) -> None:
-    """Answer questions with the function ``module:name`` until the input ends; exceptions are not caught.
-
-    Code of the subprocess: ``asking`` shows the last line of a traceback.
-    """
+    """Answer questions with the function ``module:name`` until the input ends; exceptions are not caught."""
     # Keep the pipes away from the function: the output goes to stderr, the input is empty.
     questions = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -341,7 +327,6 @@ def _host(name: str) -> None:
     module, _, function = name.partition(":")
     begin: Callable[[Problem], Ask | tuple[Ask, Stop]] = getattr(importlib.import_module(module), function)
     problem = json.loads(questions.readline())["begin"]
-    # JSON turns the tuples of the problem into lists.
     tuples = {key: tuple(value) for key, value in problem.items() if isinstance(value, list)}
     ask, stop = functions_of(begin(Problem(**problem | tuples)))
     for line in questions:

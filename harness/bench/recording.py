@@ -49,7 +49,7 @@ from harness.training.run import Job
 
 _BANDS = 8  # bands of parameters
 _POOL_FACTOR = 20  # distinct candidates per requested network after which drawing stops
-# Most draws per requested network: many more than candidates, to fill bands that draws rarely hit.
+# Many more draws than candidates, to fill bands that draws rarely hit.
 _DRAWS_FACTOR = 500
 _MIN_DRAWS = 10_000  # lower limit of the number of draws
 
@@ -58,7 +58,7 @@ class Near(NamedTuple):
     """Rule for further runs of networks near the target, which decide the result of a comparison.
 
     After the first runs of all networks, a network gets ``seeds`` runs in total if the mean validation accuracy at the
-    last rung is within ``within_pct`` percentage points of ``target_pct``.
+    last rung is within ``within_pct`` points of ``target_pct``.
     """
 
     target_pct: float
@@ -69,7 +69,7 @@ class Near(NamedTuple):
 class _Subset(NamedTuple):
     """Chosen networks with their analyses, in an order in which each prefix covers all sizes.
 
-    ``candidate_count`` is the number of distinct candidates; these are the whole space if ``is_enumerated``.
+    ``candidate_count`` is the number of distinct candidates, the whole space if ``is_enumerated``.
     """
 
     sample: Sample
@@ -97,7 +97,7 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
         judgement = judge(space, candidate.architecture, budget)
         if judgement.accepted and judgement.analysis is not None:
             pool.setdefault(candidate.architecture.hash, (candidate.architecture, judgement.analysis))
-        # Break here: a further draw would change the random numbers of the shuffles below.
+        # A further draw would change the random numbers of the shuffles below.
         if len(pool) >= pool_limit:
             break
     if not pool:
@@ -128,15 +128,11 @@ class TableRecording:
     """Study from which a table is made.
 
     Attributes:
-        state: State of the study.
         facts: Facts of the table, with this machine.
         subset: Networks to record; a run is identified by the index of its network in ``subset.networks``.
         seeds: Number of first runs per network.
-        near: Rule for further runs, None for no further runs.
+        near: Rule for further runs; None for no further runs.
         origins: Further options that decide the content of the table, stored in the folder of the study.
-        source: Location of the data.
-        device: Device of the trainings.
-        choice: Engine of the trainings.
     """
 
     state: StudyState
@@ -162,7 +158,7 @@ class TableRecording:
     def due_runs(self) -> list[tuple[int, int]]:
         """Runs to train as (index of the network, index of the seed), ordered by seed.
 
-        Further runs near the target are included after the first runs of all networks.
+        Further runs near the target come after the first runs of all networks.
         """
         networks = range(len(self.subset.networks))
         finished_runs = self.finished_runs
@@ -181,7 +177,7 @@ class TableRecording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRequest:
-    """Options of ``harness bench table`` with ``--space``, with the same names; None for the default."""
+    """Options of ``harness bench table`` with ``--space``; None for the default."""
 
     space: str
     networks: int
@@ -202,18 +198,12 @@ class TableRequest:
     engine: str
 
     def __post_init__(self) -> None:
-        """Raise UsageError unless ``near_seeds`` exceeds ``seeds``."""
         if self.near is not None and self.near_seeds <= self.seeds:
             raise UsageError(f"near_seeds {self.near_seeds} must be larger than seeds {self.seeds}")
 
 
 def prepare(folder: Path, name: str, request: TableRequest) -> TableRecording:
     """Return the recording: choose networks, load data and read the state in ``folder``; no file is written.
-
-    Args:
-        folder: Folder of the study; may not exist.
-        name: Name of the table.
-        request: Options.
 
     Raises:
         UsageError: Recipe, rungs or data do not suit a table.
@@ -248,7 +238,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> TableRecording:
         samples=(subset.sample,),
         machines=(machine,),
     )
-    # A recording trains all its networks to the end, so budget and target decide nothing; the study needs both.
+    # A recording trains all networks to the end, so budget and target decide nothing.
     budget = request.budget or max(analysis.parameters for analysis in subset.networks.values())
     config = facts.config(budget, 100.0 if near is None else near.target_pct, request.seed)
     origins = {
@@ -263,7 +253,6 @@ def prepare(folder: Path, name: str, request: TableRequest) -> TableRecording:
 
 
 def _recipe_of(request: TableRequest) -> NamedRecipe:
-    """Return the requested recipe; UsageError if a training has several starts."""
     recipe = named_recipe(request.recipe, epochs=request.epochs)
     if recipe.recipe.starts > 1:
         raise UsageError(
@@ -274,10 +263,9 @@ def _recipe_of(request: TableRequest) -> NamedRecipe:
 
 
 def _rungs_of(request: TableRequest, epochs: int) -> tuple[int, ...]:
-    """Return the requested or default rungs; UsageError unless the rungs are ascending up to the last epoch."""
     rungs = request.rungs
     if rungs is None:
-        # The rungs of a search, an earlier rung and the last epoch: 1, 2, 4, 8 for 8 epochs.
+        # 1, 2, 4, 8 for 8 epochs.
         rungs = tuple(sorted({max(1, epochs // 8), *scheduler.rungs(epochs), epochs}))
     is_ascending = all(before < after for before, after in pairwise((0, *rungs)))
     if not is_ascending or rungs[-1] != epochs:
@@ -288,7 +276,6 @@ def _rungs_of(request: TableRequest, epochs: int) -> tuple[int, ...]:
 
 
 def _state_in(folder: Path, config: StudyConfig, origins: Mapping[str, str]) -> StudyState:
-    """Return the state of the recording in a folder; ContentError if the recording has a different origin."""
     state = StudyState(folder, config)
     if study_exists(folder):
         check_config(folder, config)
@@ -302,7 +289,7 @@ def _state_in(folder: Path, config: StudyConfig, origins: Mapping[str, str]) -> 
 
 
 def recording_json(recording: TableRecording) -> dict[str, Any]:
-    """Return the plan of a recording with the estimated time left, scaled by the measured time of finished runs."""
+    """Return the plan of a recording; the time left is scaled by the measured time of finished runs."""
     facts = recording.facts
     finished_runs = recording.finished_runs
     due_runs = recording.due_runs
@@ -315,7 +302,6 @@ def recording_json(recording: TableRecording) -> dict[str, Any]:
         timing.add(run, step_macs(run.architecture, data.task))
     slowdown = timing.slowdown()  # measured over estimated seconds
     epochs = facts.recipe.epochs
-    # Seconds of a run of each network on one core, as estimated.
     run_seconds = [pace.seconds(epochs, data.train_size, step_macs(network, data.task)) for network in networks]
     seconds = sum(run_seconds[number] for number, seed in due_runs if (number, seed) not in finished_runs)
     if slowdown is not None:
@@ -362,7 +348,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
 
 
 def record(recording: TableRecording, reporter: Reporter, make_executor: ExecutorFactory = Processes) -> Table:
-    """Train the remaining runs of a recording, from rung to rung, and return the table.
+    """Train the remaining runs from rung to rung, and return the table.
 
     Raises:
         HarnessError: A run broke repeatedly (``run_all``).
@@ -372,7 +358,7 @@ def record(recording: TableRecording, reporter: Reporter, make_executor: Executo
     folder = recording.state.folder
     config = recording.state.config
     open_study(folder, config, recording.origins)
-    # A new state: ``recording.state`` may already contain the entries of the log, which would be applied twice.
+    # ``recording.state`` may already contain the entries of the log, which would be applied twice.
     recording = replace(recording, state=StudyLog(folder).recover_into(StudyState(folder, config)))
     _add_proposals(recording)
 
@@ -380,7 +366,7 @@ def record(recording: TableRecording, reporter: Reporter, make_executor: Executo
         if isinstance(event, JobFailed):
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
 
-    # Repeat, since ``due_runs`` grows by the further runs near the target after all first runs have ended.
+    # ``due_runs`` grows after all first runs have ended.
     while due_keys := [key for key in recording.due_runs if key not in recording.finished_runs]:
         reporter.show(total=len(recording.due_runs))
         queue = [_first_job(recording, networks[number], number, seed) for number, seed in due_keys]
@@ -388,7 +374,7 @@ def record(recording: TableRecording, reporter: Reporter, make_executor: Executo
             run = event.result
             if run.status is Status.RUNNING:
                 until = next(rung for rung in facts.rungs if rung > run.trained_epochs)
-                # ``run_all`` takes the jobs from the queue while it runs; the next part of this run comes first.
+                # ``run_all`` takes the jobs from the queue; the next part of this run comes first.
                 queue.insert(0, replace(event.job, until_epoch=until, spent_seconds=run.train_seconds))
             else:
                 _add(recording.state, RunEnded(run=run))
@@ -404,7 +390,6 @@ def _add(state: StudyState, event: Proposal | RunEnded) -> None:
 
 
 def _add_proposals(recording: TableRecording) -> None:
-    """Log the proposals of all networks that have none yet."""
     state = recording.state
     for number, (network, cost) in enumerate(recording.subset.networks.items()):
         if number not in state.proposals:
@@ -420,7 +405,6 @@ def _add_proposals(recording: TableRecording) -> None:
 
 
 def _first_job(recording: TableRecording, network: Architecture, number: int, seed: int) -> Job:
-    """Return the job that trains the network with index ``number`` to the first rung."""
     facts = recording.facts
     return Job(
         architecture=network,

@@ -2,14 +2,12 @@
 
 On a table, the clock is simulated. Live, runs are trained in real time and the answers are judged on fresh seeds.
 
-A table has two or three seeds per network, but a search may train a network six times. ``spread`` selects how the runs
-are drawn:
+A table has two or three seeds per network, but a search may train a network six times. ``spread`` selects how runs are
+drawn; both kinds keep the mean over the runs of a network, and the seconds are those of a recorded run:
 
 - ``recorded``: a random recorded run of the network. All values were measured, but repeated runs agree too often.
 - ``pooled``: the mean of the network's runs plus the relative deviation of a run of a similar network from that
   network's mean. The standard deviation between runs is realistic.
-
-Both keep the mean over the runs of a network. The seconds always come from a recorded run of the same network.
 """
 
 from __future__ import annotations
@@ -59,10 +57,10 @@ from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job
 
 _NEIGHBOURS = 20  # networks with the nearest errors, whose deviations between seeds are used under ``pooled``
-# Reduction factor of successive halving. The rungs of a table double, so that each rung costs the same in total.
+# Reduction factor of successive halving: the rungs of a table double, so that each costs the same in total.
 _REDUCTION = 2
 _WAIT_SECONDS = 0.5  # longest wait without a look at signals
-# Default time limit: enough to train this fraction of the table's networks, so that no method can try all of them.
+# Share of the networks that the default time suffices to train, so that no method can try all.
 _TRAINED_SHARE = 1 / 8
 
 
@@ -72,9 +70,8 @@ class Replayed:
 
     Attributes:
         size: Number of validation images.
-        errors: Number of wrong validation images, by rung.
+        errors: Wrong validation images, by rung.
         seconds: Training seconds since the start of the run, by rung.
-        status: Status at the end of the run.
     """
 
     network_hash: str
@@ -93,8 +90,6 @@ class _TableRuns:
     """Outcomes of runs drawn from a table.
 
     Attributes:
-        spread: How runs are drawn, ``pooled`` or ``recorded``.
-        size: Number of validation images.
         means: Mean errors of the runs that did not diverge, by hash and rung; not rounded.
         deviations_by_mean: For each of these runs, the mean errors of the network at the last rung and the relative
             deviations from the mean by rung; ascending by mean errors. Networks with a single such run are left out.
@@ -104,7 +99,7 @@ class _TableRuns:
     def __init__(self, table: Table, spread: str = "pooled") -> None:
         self.table = table
         self.spread = spread
-        # Folds may differ in size by an image; convert accuracies to errors with the size of the first fold.
+        # Folds may differ in size by an image; the size of the first fold is used.
         self.size = table.data.validation_size
         self.means: dict[str, dict[int, float]] = {}
         self.deviations_by_mean: list[tuple[float, dict[int, float]]] = []
@@ -121,7 +116,6 @@ class _TableRuns:
                     ratios = {rung: counts[index] / max(1.0, means[rung]) for rung, counts in errors.items()}
                     deviations = {rung: correction * (ratio - 1) for rung, ratio in ratios.items()}
                     self.deviations_by_mean.append((means[rungs[-1]], deviations))
-        # The sort is stable: equal means keep the fixed order of the table.
         self.deviations_by_mean.sort(key=lambda pair: pair[0])
         self.neighbour_count = min(_NEIGHBOURS * max(map(len, table.runs.values())), len(self.deviations_by_mean))
 
@@ -132,11 +126,6 @@ class _TableRuns:
         return min(self.size, max(0, round(errors)))
 
     def read(self, job: Job, repeat: int) -> Replayed:
-        """Return the outcome of a job; ``repeat`` is the seed of the repeat.
-
-        Raises:
-            ContentError: The table does not contain the network.
-        """
         network_hash = job.architecture.hash
         if network_hash not in self.table.runs:
             raise ContentError(f"network {network_hash} is not in the table {self.table.facts.name!r}")
@@ -156,8 +145,6 @@ class _TableRuns:
 
 
 class _RunningJob(NamedTuple):
-    """A job, and the second of the simulated clock at which the job ends."""
-
     job: Job
     until: float
 
@@ -166,7 +153,6 @@ class SimulatedExecutor(Executor):
     """Executor on a simulated clock: a job takes the seconds of its ``Replayed``.
 
     Attributes:
-        read: Function that returns the outcome of a job.
         repeat: Seed of the repeat.
         end: Second at which the clock stops; jobs that end later have no result.
         clock: Seconds since the start.
@@ -203,7 +189,7 @@ class SimulatedExecutor(Executor):
             return []
         self.clock = min([self.end, *(slot.until for slot in self.jobs if slot)])
         events: list[WorkerEvent] = []
-        # Jobs that end at the same time are returned in the order of their slots.
+        # Jobs that end at the same time are returned in the order of the slots.
         for index, slot in enumerate(self.jobs):
             if slot and slot.until <= self.clock:
                 self.jobs[index] = None
@@ -220,7 +206,6 @@ class SimulatedExecutor(Executor):
 
 
 def _result_of(job: Job, outcome: Replayed) -> Result:
-    """Return the result of a job; fields that no search reads are empty or 0."""
     last_epoch = job.until_epoch or job.recipe.epochs
     history: list[Epoch] = []
     seconds = 0.0
@@ -256,7 +241,7 @@ def _result_of(job: Job, outcome: Replayed) -> Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """Options of ``harness bench run``, with the same names; None for the default of the table or of a search."""
+    """Options of ``harness bench run``; None for the default of the table or of a search."""
 
     tables: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
@@ -284,7 +269,7 @@ class RunRequest:
 
 
 class Contest(NamedTuple):
-    """Methods that are compared on recorded runs of a table, or in live runs on the device of an effort."""
+    """Methods that are compared on a table, or in live runs on the device of an effort."""
 
     methods: Sequence[Method]
     comparison: Comparison
@@ -296,16 +281,13 @@ class Contest(NamedTuple):
         return [traces[key] for key in keys]
 
     def due_repeats(self, traces: Mapping[tuple[str, int], Trace]) -> list[tuple[Method, int]]:
-        """Return the repeats that have no trace.
-
-        The order is by repeat, so that an interrupted comparison has about equally many repeats of each method.
-        """
+        """Return the repeats without a trace, by repeat: after an interruption all methods have about equally many."""
         repeats = product(range(self.comparison.repeats), self.methods)
         return [(method, repeat) for repeat, method in repeats if (method.name, repeat) not in traces]
 
 
 def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table) -> Contest:
-    """Return the requested comparison of ``methods`` on a table.
+    """Return the comparison of ``methods`` on a table.
 
     Raises:
         ContentError: The table lacks networks of the space within the budget, or its runs have no recorded time.
@@ -324,7 +306,7 @@ def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table)
 
 
 def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | None) -> Contest:
-    """Return the requested comparison of ``methods`` in live runs; ``table`` only defines the task.
+    """Return the comparison of ``methods`` in live runs; ``table`` only defines the task.
 
     Raises:
         ContentError: The data differ from the data of the table.
@@ -351,7 +333,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
 
 
 def _effort(workers: int, device: str = "cpu", engine: str = "recorded") -> Effort:
-    """Return an effort without limits: ``_Watch`` ends the search, and the methods must not know the time limit."""
+    """``_Watch`` ends the search, and the methods must not know the time limit, so the effort has no limits."""
     return Effort(seconds=None, trials=None, workers=workers, device=device, limits=Limits(), engine=engine)
 
 
@@ -377,7 +359,6 @@ def _code_sha256() -> str:
 
 
 def _table_task(table: Table, request: RunRequest) -> SearchTask:
-    """Return the task on a table; defaults of budget, target and time come from the table."""
     facts = table.facts
     budget = request.budget or max(table.sizes.values())
     target_pct = table.target_pct(budget)
@@ -390,7 +371,7 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
     if not seconds:
         raise ContentError(f"the runs of the table {facts.name!r} have no recorded time; set the time")
     texts = None
-    # List the networks of an exhaustive table only; a sample is not replayed and does not limit live runs.
+    # A sample is not replayed and does not limit live runs.
     if facts.is_exhaustive:
         texts = tuple(dict.fromkeys(row.architecture for row in table.rows if row.parameters <= budget))
     study = facts.config(budget, target_pct)
@@ -398,7 +379,7 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
 
 
 def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
-    """Return the task of live runs without a table; the command has checked that space, target and time are set."""
+    """The command has checked that space, target and time are set."""
     assert request.space is not None
     assert request.target is not None
     assert request.seconds is not None
@@ -432,15 +413,14 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
 class _HalvingRule:
     """Asynchronous successive halving: a run continues if its rank is in the better half of the runs at the rung.
 
-    This is the variant with immediate decisions, as in Optuna's SuccessiveHalvingPruner (Li et al., "A System for
-    Massively Parallel Hyperparameter Tuning", arXiv 1810.05934, uses promotion instead). Runs are ranked by feasibility
-    first (Deb, "An efficient constraint handling method for genetic algorithms", 2000): a run that reaches the target
-    beats a run that does not; feasible runs rank by parameters, infeasible runs by errors.
+    The decision is immediate, as in Optuna's SuccessiveHalvingPruner (Li et al., "A System for Massively Parallel
+    Hyperparameter Tuning", arXiv 1810.05934, uses promotion instead). Runs are ranked by feasibility first (Deb, "An
+    efficient constraint handling method for genetic algorithms", 2000): a run that reaches the target beats a run that
+    does not; feasible runs rank by parameters, infeasible runs by errors.
     """
 
     def __init__(self, target_pct: float) -> None:
         self.target_pct = target_pct
-        # Ranks of the runs at each rung, best first.
         self.ranks = defaultdict[int, list[tuple[bool, float]]](list)
 
     def is_hopeless(self, result: Result) -> bool:
@@ -455,14 +435,7 @@ class _HalvingRule:
 
 @dataclass(slots=True)
 class _Watch:
-    """Observer that records each change of the answer and ends the search at the time limit.
-
-    Attributes:
-        seconds: Time limit.
-        search: The search; set before the search begins.
-        answers: Changes of the answer.
-        runs: Number of ended runs.
-    """
+    """Observer that records each change of the answer and ends the search at the time limit."""
 
     seconds: float
     search: Search | None = None
@@ -470,7 +443,6 @@ class _Watch:
     runs: int = 0
 
     def on_tick(self, moment: Moment) -> None:
-        """Record the answer if it has changed; at the time limit, interrupt the search."""
         answer = BenchAnswer(seconds=round(moment.elapsed, 3), hash=None, architecture=None, parameters=None)
         if moment.incumbent is not None:
             network = moment.incumbent.proposal
@@ -489,7 +461,6 @@ class _Watch:
 
 
 def _problem_of(task: SearchTask, config: StudyConfig, space: SearchSpace) -> Problem:
-    """Return the problem that is sent to user-defined methods."""
     return Problem(
         space=config.space_text,
         input_shape=space.task.input_shape,
@@ -515,16 +486,12 @@ def _run_repeat(
     """Run a repeat of a method.
 
     Args:
-        method: Method to run.
-        comparison: Comparison with the task.
-        repeat: Index of the repeat.
         make_executor: Function from the seed of the repeat to an executor.
-        effort: Device, engine and number of workers (``_effort``).
         folder: Folder for checkpoints; not used on a table.
     """
     task = comparison.task
     switches = method.switches
-    # The seed is the same for all methods; 31 bits are valid for all random number generators.
+    # The same for all methods; 31 bits are valid for all random number generators.
     seed_digest = hashlib.sha256(f"bench|{comparison.seed}|{repeat}".encode()).digest()
     seed = int.from_bytes(seed_digest[:4], "big") >> 1
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
@@ -535,7 +502,6 @@ def _run_repeat(
     start = executor.now()
     with asking(method, repeat, space, problem, comparison.answer_seconds) as asker:
         first_answer_seconds = executor.now() - start
-        # The rule of the method that stops runs at all rungs of the task; None for methods without such a rule.
         is_hopeless = None if asker is None else asker.is_hopeless
         if asker is None and method.pruning is Pruning.HALVING:
             is_hopeless = _HalvingRule(config.target_pct).is_hopeless
@@ -612,8 +578,6 @@ def run_repeats(
     """Return the traces of all repeats on a table, by method, then by repeat.
 
     Args:
-        contest: Methods and comparison.
-        table: Table of recorded runs.
         processes: Number of repeats at the same time.
         earlier_traces: Traces of finished repeats, which are not run again.
         on_trace: Called with each new trace.
@@ -624,7 +588,7 @@ def run_repeats(
     traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     with ProcessPoolExecutor(processes, WorkerContext(), _prepare, (contest.comparison, table)) as pool:
         try:
-            # ``submit`` starts the processes; they inherit the blocked SIGINT, and the parent handles Ctrl-C.
+            # The processes inherit the blocked SIGINT, and the parent handles Ctrl-C.
             with sigint_blocked():
                 futures = {pool.submit(_replayed, method, repeat) for method, repeat in contest.due_repeats(traces)}
             while futures:
@@ -633,7 +597,7 @@ def run_repeats(
                     on_trace(trace)
                     traces[trace.method, trace.repeat] = trace
         except BaseException as error:
-            # Kill the running repeats, otherwise leaving the pool would wait for all of them.
+            # Leaving the pool would wait for the running repeats.
             pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():
                 child.kill()
@@ -656,8 +620,7 @@ def run_live(
 ) -> tuple[list[Trace], Judged]:
     """Train the missing repeats below ``folder``, and judge all answers on fresh seeds.
 
-    Each new trace is appended to the traces in ``folder``. ``say`` prints a line of progress; other arguments as in
-    ``run_repeats``.
+    Each new trace is appended to the traces in ``folder``.
 
     Returns:
         The traces by method, then by repeat, and the true accuracies of all answers.
@@ -677,7 +640,6 @@ def run_live(
 
 
 def _judged(traces: Sequence[Trace], comparison: Comparison, effort: Effort, executor: Executor) -> Judged:
-    """Return the true accuracies of all answers of live runs, from trainings on fresh seeds."""
     assert comparison.judge_seeds is not None, "live runs have seeds that judge"
     study = comparison.task.study
     answers = dict.fromkeys(answer.architecture for trace in traces for answer in trace.answers)

@@ -1,8 +1,7 @@
 """Table of recorded trainings: networks of a space, trained with several seeds and validated at each rung.
 
-Search methods are replayed on a table. A table has validation accuracies only; the test set is never read. On disk, a
-table is a folder with ``table.csv`` (the rows) and ``table.json`` (the facts and the SHA-256 of the rows). A table of a
-user-defined data set also contains ``data.json``, so that the table can be read without the data.
+Search methods are replayed on a table. The test set is never read. A table of a user-defined data set contains
+``data.json``, so that the table can be read without the data.
 """
 
 from __future__ import annotations
@@ -37,9 +36,8 @@ if TYPE_CHECKING:
 _ROWS = "table.csv"
 _FACTS = "table.json"
 _DATA = "data.json"
-# Share of the networks that reach the default target: few, so that the smallest of these are hard to find.
+# Few networks reach the default target, so that the smallest of these are hard to find.
 _REACHING = 0.25
-# Links to the tables of the repository, which a wheel contains as files.
 _SHIPPED = Path(__file__).resolve().parent / "shipped"
 
 
@@ -48,7 +46,6 @@ class Row(NamedTuple):
 
     Attributes:
         architecture: Canonical text of the network.
-        hash: Hash of the network.
         seed: Index of a fixed seed of the purpose ``bench``.
         rung: Epoch, counted from 1; the learning-rate schedule is that of the whole run.
         validation_accuracy_pct: Accuracy of the weights used for prediction; a diverged run keeps its last accuracy.
@@ -77,7 +74,6 @@ class Machine:
     Attributes:
         processor: Model of the processor, or of the GPU if the runs were trained there.
         cores: Number of cores that the program could use.
-        workers: Number of runs in parallel.
         environment: Environment of the trainings, without the commit.
     """
 
@@ -88,7 +84,7 @@ class Machine:
 
     @classmethod
     def here(cls, device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
-        """Return this machine; arguments as the attributes, and as in ``harness.training.result.environment``.
+        """Return this machine; arguments as in ``harness.training.result.environment``.
 
         The commit is left out, because a recording may be resumed with a later commit.
         """
@@ -108,10 +104,9 @@ class Sample:
     """Choice of the networks of a recording.
 
     Attributes:
-        seed: Seed of the draws.
         networks: Requested number of networks.
-        bands: Number of bands of parameters, equally wide in the logarithm, with equal numbers of networks if possible;
-            0 if all networks of the space were taken.
+        bands: Number of bands of parameters, equally wide in the logarithm, with equally many networks if possible; 0
+            if all networks of the space were taken.
         budget: Most parameters of a network; None for the conditions of the space only.
     """
 
@@ -128,11 +123,9 @@ class TableFacts:
 
     Attributes:
         split_sha256: SHA-256 of the indices of the validation images, ascending, joined by commas.
-        space: Definition of the space.
         space_name: Name of the space, for display.
         rungs: Epochs, ascending, with the last epoch of the recipe.
         samples: Choice of networks of each recording in the table.
-        machines: Machines that trained the runs.
     """
 
     name: str
@@ -193,7 +186,7 @@ class Table:
 
     Attributes:
         rows: Rows, sorted by parameters, hash, seed and rung.
-        user_data: User-defined data set; None for a data set known to the harness.
+        user_data: User-defined data set, else None.
         runs: The rows as ``runs[hash][seed][rung]``.
     """
 
@@ -203,7 +196,6 @@ class Table:
     runs: Mapping[str, Mapping[int, Mapping[int, Row]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Sort the rows and build ``runs``."""
         rows = tuple(sorted(self.rows, key=lambda row: (row.parameters, row.hash, row.seed, row.rung)))
         runs: dict[str, dict[int, dict[int, Row]]] = {}
         for row in rows:
@@ -228,11 +220,11 @@ class Table:
 
     @property
     def true_accuracies_pct(self) -> dict[str, float]:
-        """Mean validation accuracy over the seeds at the last rung in per cent, by hash; hidden from the methods."""
+        """Mean validation accuracy over the seeds at the last rung, by hash; hidden from the methods."""
         return {key: statistics.fmean(values) for key, values in self._accuracies(self.facts.rungs[-1]).items()}
 
     def target_pct(self, budget: float = math.inf) -> float:
-        """Return the default target in per cent: a quarter of the networks of at most ``budget`` parameters reach it.
+        """Return the default target, which a quarter of the networks of at most ``budget`` parameters reach.
 
         The target is rounded down to two decimals, so that the networks at the quantile reach the target.
 
@@ -272,7 +264,7 @@ class Table:
         for rung in facts.rungs:
             groups = list(self._accuracies(rung).values())
             means = [statistics.fmean(group) for group in groups]
-            # The rank correlation of two networks is always 1 or -1, and undefined if all values are equal.
+            # The rank correlation of two networks is always 1 or -1.
             is_ranked = len(groups) > 2 and min(len(set(means)), len(set(final_means))) > 1
             rungs.append(
                 {
@@ -394,7 +386,7 @@ def read_table(folder: Path) -> Table:
 
 
 def export_table(table: Table, folder: Path) -> list[Path]:
-    """Write a table as CSV and Parquet with its facts and ``SHA256SUMS``; return the paths."""
+    """Write a table as CSV and Parquet with facts and ``SHA256SUMS``; return the paths."""
     errors.require("export", ("pyarrow",), "Parquet")
     from pandas import DataFrame
 
@@ -431,7 +423,7 @@ _SHARED = ("dataset", "data_hash", "split_sha256", "space_hash", "recipe", "rung
 
 
 def merged(tables: Sequence[Table], name: str) -> Table:
-    """Return a table ``name`` with the runs of all tables; a run in several tables is taken from the first of them.
+    """Return a table ``name`` with the runs of all tables; a run in several tables is taken from the first.
 
     Raises:
         ContentError: The tables differ in their facts, or a run differs though the machines should give equal bits.
@@ -465,7 +457,6 @@ def merged(tables: Sequence[Table], name: str) -> Table:
 
 
 def _check_alike(facts: Sequence[TableFacts], machines: Sequence[Machine]) -> None:
-    """Raise ContentError if tables with these facts and machines cannot be merged."""
     first = facts[0]
     for table_facts in facts:
         for name in _SHARED:

@@ -1,8 +1,7 @@
 """A table as an optimisation problem for other libraries: minimise the parameters under a constraint on the accuracy.
 
-A configuration maps the name of each decision of the space to the index of an option. Decisions of the space that a
-network does not have are ignored, so flat and conditional configurations are both accepted.
-docs/evidence/bench.md has examples.
+A configuration maps the name of each decision of the space to the index of an option. Decisions that a network does not
+have are ignored, so flat and conditional configurations are both accepted. docs/evidence/bench.md has examples.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
     from optuna.distributions import BaseDistribution
 
-# Weight of the constraint in `cost`. Errors fall with about the third root of the size, so a weight below about 3 would
-# reward networks that miss the target.
+# Errors fall with about the third root of the size, so a weight below about 3 would reward networks that miss the
+# target.
 _PENALTY = 5.0
 
 
@@ -37,7 +36,7 @@ class TableProblem:
 
     Attributes:
         table: The table.
-        target_pct: Validation accuracy that a network must reach, in per cent; a quarter of the networks do.
+        target_pct: Validation accuracy that a network must reach; a quarter of the networks do.
         configurations: A configuration of each network of the space, by hash; the last of several.
         options: Options of each decision, by name.
         rungs: Fidelities: the numbers of epochs, ascending, after which runs were validated.
@@ -62,7 +61,6 @@ class TableProblem:
             self._architecture(config)  # fills ``options``
         self.rungs = facts.rungs
         self.seeds = tuple(sorted(set.intersection(*(set(runs) for runs in table.runs.values()))))
-        # Seconds of each run at the latest evaluated rung, by (hash, seed).
         self._spent_seconds: dict[tuple[str, int], float] = {}
 
     @property
@@ -133,7 +131,7 @@ class TableProblem:
 
     @property
     def elapsed_seconds(self) -> float:
-        """Simulated time: recorded seconds of all evaluations, one after the other.
+        """Simulated time: recorded seconds of all evaluations, in sequence.
 
         A run that is evaluated at a later rung continues, and a repeated evaluation takes no time.
         """
@@ -142,11 +140,9 @@ class TableProblem:
     def cost(self, row: Row) -> float:
         """Return a number to minimise, for libraries without constraints: log(parameters), with a penalty.
 
-        The penalty is five times the logarithm of the errors over the errors that the target allows, if positive; both
-        are increased by 0.01 points. A diverged run is not penalised beyond its last accuracy, although such a run is
-        never ``feasible``.
+        The penalty is five times the logarithm of the errors over the allowed errors, if positive; both are increased
+        by 0.01 points. A diverged run is not penalised beyond its last accuracy, but is never ``feasible``.
         """
-        # 100.01 instead of 100, because the logarithm of zero errors is infinite.
         shortfall = math.log((100.01 - row.validation_accuracy_pct) / (100.01 - self.target_pct))
         return math.log(row.parameters) + _PENALTY * max(0.0, shortfall)
 

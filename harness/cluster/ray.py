@@ -1,8 +1,7 @@
 """Executor on the nodes of a Ray cluster: a Ray task per job (``docs/project/decisions.md#25``).
 
-Ray never retries a task. The coordinator gives a job to a node with free slots; if the node is lost, the job waits for
-a free slot and continues from the last rung. Checkpoints and results travel in messages, the data once to each node.
-Only this module uses Ray, which is imported only if a cluster is requested.
+Ray never retries a task. If a node is lost, the job waits for a free slot and continues from the last rung. Checkpoints
+and results travel in messages, the data once to each node. Ray is imported only if a cluster is requested.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from harness.training.result import Environment, Status, environment
 from harness.training.run import Job
 
 _HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see docs/use/cluster.md"
-_CONNECTION_SECONDS = 20.0  # timeout of a connection to the head of the cluster
+_CONNECTION_SECONDS = 20.0
 _STORE_BYTES = 256 << 20  # size of the object store, which carries the data; by default a third of the memory
-_LOOK_SECONDS = 5.0  # interval between updates of the list of nodes
-_MAX_ATTEMPTS = 5  # attempts after which a job that loses the node counts as crashed; the job may be the cause
+_LOOK_SECONDS = 5.0
+_MAX_ATTEMPTS = 5  # a job that loses so many nodes counts as crashed; the job may be the cause
 _WRITTEN = ("checkpoint", "weights", "inspection")  # fields of ``Job`` for output files, which are sent whole
 
 
@@ -57,21 +56,19 @@ class _Node:
     """A node: first asked for facts, then refused or given slots."""
 
     info: NodeInfo
-    facts_ref: Any  # Ray's reference of the facts; None after the answer
-    source: DataLocation | None = None  # location of the data on the node; None until the node has joined
+    facts_ref: Any  # None after the answer
+    source: DataLocation | None = None  # None until the node has joined
     room: int = 0  # number of slots
-    refusal: str = ""  # reason of a refusal; empty if not refused
+    refusal: str = ""
 
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """A submitted job, which runs on a node or waits for a slot."""
-
     job: Job
-    attempt: int = 0  # number of attempts so far; nodes may be lost
+    attempt: int = 0
     node: _Node | None = None  # None while the job waits
-    ref: Any = None  # Ray's reference of the result of the attempt; None while the job waits
-    since: float = 0.0  # start of the attempt, on the monotonic clock
+    ref: Any = None  # reference of the result; None while the job waits
+    since: float = 0.0  # on the monotonic clock
 
 
 def _facts(
@@ -82,9 +79,8 @@ def _facts(
     Args:
         source: Location of the data for the coordinator.
         data_hash: Hash of the data of the coordinator.
-        device: Device as in `Job`; so is ``engine``.
-        data_files: Contents of the data files by name, which are written unless the data are here already; None on the
-            coordinator, and if the nodes have the data in an installed package.
+        data_files: Contents of the missing data files by name; None on the coordinator, and if the nodes have the data
+            in an installed package.
 
     Raises:
         DataError: The data are missing or differ from the data of the coordinator.
@@ -120,7 +116,6 @@ def _train(
         job: Job with paths on the coordinator, which are replaced by paths in a temporary folder.
         state: Content of the checkpoint file; None to begin a run.
         source: Location of the data on the node.
-        memory_mb: Limit of the memory of the process, MiB.
     """
     settle()
     with tempfile.TemporaryDirectory(prefix="harness-work-") as name:
@@ -128,7 +123,6 @@ def _train(
         paths = {field: folder / field for field in _WRITTEN if getattr(job, field) is not None}
         if state is not None:
             paths["checkpoint"].write_bytes(state)
-        # The coordinator has already logged the read of the test set, in ``Nodes._begin``.
         log = None if job.test_log is None else folder / "test_reads.jsonl"
         event = train(replace(job, test_log=log, **paths), source, memory_mb)  # type: ignore[arg-type]
         return event, {field: path.read_bytes() for field, path in paths.items() if path.exists()}
@@ -137,12 +131,9 @@ def _train(
 def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
     """Return the reason to refuse a node with the facts ``theirs``; empty if the node may join.
 
-    Args:
-        ours: Facts of this machine, with the code and the version of torch that all nodes must have.
-        theirs: Facts of the node.
-        like: Facts of a machine of the required kind; None if nodes of any kind may join.
+    ``like`` are the facts of a machine of the required kind; None if nodes of any kind may join.
     """
-    # All nodes must have the same code, so that a search has a single version; the processor is recorded per result.
+    # So that a search has a single version of the code; the processor is recorded per result.
     for field_name, name in (("commit", "commit"), ("dirty", "uncommitted changes"), ("torch", "torch")):
         our_value = getattr(ours.environment, field_name)
         their_value = getattr(theirs.environment, field_name)
@@ -169,14 +160,10 @@ class Nodes(base.Executor):
 
     Attributes:
         source: Location of the data on this machine.
-        limits: Limits of a job.
-        options: Device, engine and limits.
         nodes: Present nodes by id, refused nodes included.
         work: Jobs that are running or waiting for a slot.
-        ray: The module Ray, set by ``start``.
-        ours: Facts of this machine, set by ``start``.
+        ours: Facts of this machine; set, as ``ray`` and ``data_hash``, by ``start``.
         like: Facts of a machine of the required kind, for equal bits in about equal time; None for any kind.
-        data_hash: Hash of the data, set by ``start``.
         data_reference: Ray's reference of the data files; None if the nodes load the data themselves.
         last_look: Time of the last update of ``nodes``, on the monotonic clock.
     """
@@ -276,7 +263,7 @@ class Nodes(base.Executor):
         ref = node.facts_ref
         node.facts_ref = None
         try:
-            # A node with an older installation, which is refused below, answers with a plain tuple.
+            # A node with an older installation answers with a plain tuple, and is refused below.
             facts = _Facts(*self.ray.get(ref))
         except self.ray.exceptions.RayError as error:
             self._lose(node, str(_cause(error) or ""))
@@ -326,13 +313,10 @@ class Nodes(base.Executor):
             )
 
     def _begun(self, function: Any, node: NodeInfo, device: str, *arguments: Any) -> Any:
-        """Start ``function`` on a node and return Ray's reference of the result.
-
-        A core or GPU is reserved for the device; none if ``device`` is empty.
-        """
+        """Start ``function`` on a node with a core or GPU, none if ``device`` is empty; return Ray's reference."""
         strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
         resources = {"num_cpus": int(device == "cpu"), "num_gpus": int(device.startswith("cuda"))}
-        # No retries by Ray, because Ray cannot know whether a lost attempt had effects.
+        # Ray cannot know whether a lost attempt had effects.
         return self.ray.remote(max_retries=0, scheduling_strategy=strategy, **resources)(function).remote(*arguments)
 
     def _ended(self, work: _Work) -> list[WorkerEvent]:
@@ -352,7 +336,7 @@ class Nodes(base.Executor):
         except self.ray.exceptions.WorkerCrashedError:
             event = JobFailed(job, Status.CRASHED, f"the worker process on {node.info.name} died")
         except self.ray.exceptions.RayError as error:
-            # With a cause, the node is refused: no data or disk any more, or different user code.
+            # No data or disk any more, or different user code.
             cause = _cause(error)
             self._lose(node, str(cause or ""))
             if cause is not None and all(each.refusal for each in self.nodes.values()):
@@ -361,7 +345,7 @@ class Nodes(base.Executor):
                 return []
             event = JobFailed(job, Status.CRASHED, f"the node of the run was lost {work.attempt} times")
         self.work.remove(work)
-        return [replace(event, job=job)]  # the event of the node has a copy of the job with paths of the node
+        return [replace(event, job=job)]  # the job of the event has paths of the node
 
     def _leave(self, work: _Work) -> None:
         if work.ref is not None:
@@ -370,7 +354,6 @@ class Nodes(base.Executor):
 
 
 def _nodes_now() -> list[NodeInfo]:
-    """Return the living nodes of the connected cluster. Raises DeviceError if the head does not respond."""
     import ray as library
 
     ray: Any = library
@@ -390,7 +373,7 @@ def _nodes_now() -> list[NodeInfo]:
 
 
 def _reach(address: str, message: str, hint: str) -> None:
-    """Raise DeviceError with ``message`` if no program listens at ``HOST:PORT``; Ray itself would try for minutes."""
+    """Raise DeviceError if no program listens at ``HOST:PORT``; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _CONNECTION_SECONDS).close()
@@ -406,12 +389,10 @@ def connected(address: str, options: ClusterOptions) -> Iterator[Cluster]:
         DeviceError: Ray is not installed, or the cluster does not respond or cannot be used.
     """
     errors.require("cluster", ("ray",), "a cluster")
-    # Ray reads the settings at import, once per process.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings: dict[str, Any] = {"address": address}
     if address == "local":
-        # A token, because access to a cluster allows to run code. Ray keeps a single token for all clusters of a
-        # process.
+        # Access to a cluster allows to run code. Ray keeps a single token for all clusters of a process.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         settings |= {"num_cpus": options.processes or core_count(), "object_store_memory": _STORE_BYTES}
@@ -423,9 +404,9 @@ def connected(address: str, options: ClusterOptions) -> Iterator[Cluster]:
     import ray
     from ray._private import worker
 
-    # Ray prints messages of nodes on stdout, among the results, and has no option to prevent that.
+    # Ray prints messages of nodes among the results, and has no option to prevent that.
     vars(worker)["print_to_stdstream"] = lambda *arguments, **options: None
-    # Keep the handler of the program: the handler that ``ray.init`` installs ends the program at once.
+    # The handler that ``ray.init`` installs ends the program at once.
     with handled({signal.SIGTERM: signal.getsignal(signal.SIGTERM)}), busy(f"connecting to the cluster ({address})"):
         try:
             ray.init(**settings, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True)

@@ -37,14 +37,6 @@ _VERDICT_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 class _Finding(NamedTuple):
-    """Return value of a probe that did not fail.
-
-    Attributes:
-        message: Finding, in one line.
-        facts: Finding as JSON values.
-        advice: Advice, if the finding deserves a warning; else empty.
-    """
-
     message: str
     facts: dict[str, Any]
     advice: str = ""
@@ -52,14 +44,7 @@ class _Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _CheckResult:
-    """Result of a check; the fields are published in the JSON output.
-
-    Attributes:
-        message: Finding, in one line.
-        hint: Advice; empty if none.
-        exit_code: Exit code of a failure; 0 otherwise.
-        facts: Finding as JSON values.
-    """
+    """Result of a check; the fields are published in the JSON output."""
 
     name: str
     message: str

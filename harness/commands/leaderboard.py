@@ -158,14 +158,7 @@ def leaderboard(
 
 
 def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_summary: bool, hidden: int) -> None:
-    """Print a table for each data set and target; a summary has the proven rows of the first data set only, if any.
-
-    Args:
-        rows: Rows in the order of the leaderboard: by data set, then by target, then by rank.
-        names: Names of the networks, by hash.
-        wants_summary: Whether a summary is enough.
-        hidden: Number of further rows that fit the options.
-    """
+    """Print a table for each data set and target; a summary has the proven rows of the first data set only, if any."""
     proven_rows = [row for row in rows if row.dataset == rows[0].dataset and row.tier.is_proven]
     is_ranking = not (wants_summary and proven_rows)
     tables: _Tables
@@ -206,7 +199,6 @@ def _smallest_and_others(proven_rows: Sequence[LeaderboardRow]) -> _Tables:
 
 
 def _print_tables(output: Console, tables: _Tables, names: Mapping[str, str], is_ranking: bool) -> None:
-    """Print tables for people; the first column has ranks if ``is_ranking``, else targets."""
     first = "rank" if is_ranking else "target"
     titles = (first, "network", "parameters", "accuracy, %", "seeds", "tier", "bound", "MACs", "recipe")
     columns = [Column(title, is_numeric=title not in ("network", "tier", "recipe")) for title in titles]

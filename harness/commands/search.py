@@ -66,13 +66,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
 
 
 def _plan_facts(document: dict[str, Any], threshold: str) -> dict[str, str]:
-    """Return the plan as text by title, for people.
-
-    Args:
-        document: Plan in the form of ``search_plan_json``. ``derivations`` is the number of configurations of the
-            space. ``feasible_share`` has both ends of a confidence interval, which are equal if ``exact``: if all
-            configurations were counted. ``lengths`` are the numbers of epochs to choose from.
-    """
+    """Return the plan as text by title; ``document`` is described in ``search_plan_json``."""
     from harness.searching.scheduler import RUNG_SHARES
 
     config = document["config"]

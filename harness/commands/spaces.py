@@ -135,14 +135,6 @@ def _facts(definition: SearchSpace) -> dict[str, Any]:
 def _counted(
     definition: SearchSpace, budget: int | None = None, seed: int = 0, samples: int = 2_000
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the number of configurations of a space and the share of accepted ones, as JSON values and as lines.
-
-    Args:
-        definition: Search space.
-        budget: Largest number of parameters; None for no limit.
-        seed: Seed of the random draws.
-        samples: Number of draws, if the space is too large to enumerate.
-    """
     count = feasible(definition, budget, rng=random.Random(seed), samples=samples)
     acceptance_text = f"accepted: {count.accepted:,} of {count.looked_at:,}"
     if count.exact:

@@ -23,7 +23,7 @@ from harness.system.document import document_of, parse_json, read_as
 from harness.system.errors import ContentError, MissingSubject, UsageError
 from harness.system.files import workspace
 
-AUTO = "auto"  # stands for ``mnist`` if MNIST is stored or can be fetched, else for ``mnist-5k``
+AUTO = "auto"  # ``mnist`` if MNIST is stored or can be fetched, else ``mnist-5k``
 MAX_CHANNELS = 16  # of an image; a longer axis of an array is not taken for the channel axis
 
 
@@ -32,7 +32,6 @@ class DataFile:
     """An IDX file, or an ``.npz`` file of a user data set.
 
     Attributes:
-        name: File name; the compressed IDX file is called ``name + ".gz"``.
         sha256: SHA-256 of the uncompressed bytes; None if not known (KMNIST).
         gzip_md5: MD5 of the published ``.gz`` file, checked only if ``sha256`` is None.
     """
@@ -46,35 +45,35 @@ class DataFile:
 class Dataset:
     """A known data set or a user data set; the fields from ``sha256`` on apply to user data sets only.
 
-    A group is a set of images that are not independent (option ``--group-by``), such as copies of a picture.
+    A group is a set of images that are not independent (``--group-by``), such as copies of a picture.
 
     Attributes:
         target_pct: Default target accuracy in per cent; zero without a usual target.
-        mean: Mean of the pixels of each channel over all training and validation images, on a scale from 0 to 1;
-            ``std`` is the standard deviation.
+        mean: Mean of each channel over all training and validation images, on a scale from 0 to 1; ``std`` is the
+            standard deviation.
         image_shape: (channels, rows, columns).
-        train_size: Number of training images of the search split, in the first fold; so is ``validation_size``.
-        folder: Folder of the files below a data folder, as in torchvision; begins with the name of the torchvision
-            class. Empty for ``mnist-5k`` and for user data sets.
+        train_size: Training images of the search split, in the first fold; so is ``validation_size``.
+        folder: Folder below a data folder, as in torchvision; begins with the name of the torchvision class. Empty for
+            ``mnist-5k`` and user data sets.
         all_files: Training images, training labels, test images and test labels, in the order of the combined hash.
             Empty for ``mnist-5k``; for a user data set one file per part.
         class_names: Empty if classes are numbers.
         sha256: ``training_images.content_digest``; empty for known data sets.
         folds: Number of folds that take turns in validating (``run.validation_fold``).
-        balanced: Whether every class has equally many validation images and equally many test images. Training images
-            of small classes are repeated within an epoch.
+        balanced: Whether every class has equally many validation images and equally many test images; an epoch repeats
+            training images of small classes.
         overlap: Description of images or groups that belong to two parts; empty without overlap.
         low: Number per channel that is mapped to the pixel value 0; ``high`` is mapped to 255. Empty for known data
             sets, whose numbers are the pixel values.
         validation_group_sizes: Number of images of each validation group, of all folds together; empty without groups.
-        test_groups: Index into ``test_group_sizes`` for each test image; empty without groups, or if an earlier
-            version of the program stored the data set.
-        test_pictures: Effective number of test images if all copies of an image count as a single image.
+        test_groups: Index into ``test_group_sizes`` for each test image; empty without groups, or if stored by an
+            earlier version.
+        test_pictures: Effective number of test images if copies count as a single image.
         duplicates: Names of images that occur more than once.
         remarks: Notes about the source, such as files left out.
-        input: Option ``--input`` with which the source was read; empty if not given. So are ``group_by``, ``channels``
-            and ``allow_overlap``.
-        facts_sha256: SHA-256 of all further fields (`sealed`); empty if an earlier version stored the data set.
+        input: Option with which the source was read; empty if not given. So are ``group_by``, ``channels`` and
+            ``allow_overlap``.
+        facts_sha256: SHA-256 of all further fields (`sealed`); empty if stored by an earlier version.
     """
 
     name: str
@@ -96,7 +95,7 @@ class Dataset:
     overlap: str = ""
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
-    # The fields below are not compared: equal data read from several sources must compare equal.
+    # Not compared: equal data read from several sources must compare equal.
     validation_group_sizes: tuple[int, ...] = field(default=(), compare=False)
     test_group_sizes: tuple[int, ...] = field(default=(), compare=False)
     test_groups: tuple[int, ...] = field(default=(), compare=False)
@@ -163,7 +162,7 @@ class Dataset:
         """Description of the parts: sizes, folds, balance, groups and overlap."""
         folds_text = ""
         if self.folds > 1:
-            # Folds of groups differ in size; the sizes are those of the first fold.
+            # The sizes are those of the first fold.
             folds_text = f" (in the first of {self.folds} folds)" if self.group_folds else f" ({self.folds} folds)"
         sizes = f"{self.train_size:,} training, {self.validation_size:,} validation{folds_text}"
         balance = ", equally many of each class" if self.balanced else ""
@@ -202,11 +201,7 @@ class Dataset:
         }
 
     def target(self, stated_pct: float | None) -> float:
-        """Return the stated target accuracy in per cent, or the default target.
-
-        Raises:
-            UsageError: No target is stated, and the data set has no default target.
-        """
+        """Return the stated or default target accuracy, per cent; raise UsageError without both."""
         target_pct = self.target_pct if stated_pct is None else stated_pct
         if not target_pct:
             raise UsageError(f"data set {self.name} has no default target; set a target in per cent, such as 95")
@@ -227,10 +222,7 @@ def plain_name(text: str) -> str:
 
 
 def dataset(name: str, folder: Path | None = None) -> Dataset:
-    """Return the data set ``name``.
-
-    Args:
-        name: A known data set, or a user data set stored in the workspace or in ``folder`` (on a node of a cluster).
+    """Return the data set ``name``: a known data set, or a user data set in the workspace or in ``folder`` of a node.
 
     Raises:
         UsageError: The data set is unknown.
@@ -276,7 +268,7 @@ def _rules(spec: Dataset) -> dict[str, bool]:
 
 
 def dataset_of(name: str, subject: object, folder: Path | None = None) -> Dataset:
-    """Same as `dataset`, but raise MissingSubject for ``subject``, a file or object that names the data set."""
+    """Same as `dataset`, but raise MissingSubject for ``subject``, which names the data set."""
     try:
         return dataset(name, folder)
     except (UsageError, ContentError) as error:

@@ -11,7 +11,6 @@ from harness.spaces.ops import shape_text
 from harness.system.document import document_of
 from harness.system.terminal import counted
 
-# Fields of a data set that the description contains unchanged.
 _SIZES = ("classes", "train_size", "validation_size", "test_size", "folds")
 _FACTS = ("name", *_SIZES, "mean", "std", "overlap", "remarks", "duplicates")
 _TARGETS_PCT = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)  # target accuracies listed under ``provable``
@@ -23,8 +22,8 @@ def description(data: ImageData) -> dict[str, Any]:
     """Return the facts of a data set as ``data describe`` prints them, without reading the test part.
 
     ``images_by_class`` counts training and validation images. ``provable`` has, for each target within reach, the least
-    number of right answers among the effective number of test images whose lower bound (Clopper and Pearson 1934)
-    reaches the target.
+    number of right answers, of the effective test images, whose lower bound (Clopper and Pearson 1934) reaches the
+    target.
     """
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())
@@ -44,7 +43,6 @@ def description(data: ImageData) -> dict[str, Any]:
 def _fewest_right(target_pct: float, images: int) -> int | None:
     # The lower end of a two-sided interval of confidence 2 c - 1 is a lower bound of confidence c.
     interval_confidence = 2 * _CONFIDENCE - 1
-    # The lower bound is below the observed accuracy, so the search begins at the target itself.
     counts = range(int(images * target_pct / 100), images + 1)
     lower_bounds = ((count, clopper_pearson(count, images, interval_confidence)[0]) for count in counts)
     return next((count for count, lower_bound in lower_bounds if 100 * lower_bound >= target_pct), None)

@@ -1,11 +1,11 @@
 """Statistics of groups of images that may be right or wrong together.
 
-- The effective number of groups (``independent_cases``).
-- The crossed effects of seeds and images, or of seeds and groups (``CrossedEffects``): every seed classifies every
-  image once. The variance of the grand mean has a seed part, an image part and a residual (Searle, Casella and
-  McCulloch, "Variance Components", 1992, chapter 4, two-way crossed classification without replication).
-- The lower bound over seeds and groups of the test images (``GroupErrors``).
-- The deviation between folds of whole groups of the validation images (``GroupCounts``)::
+- ``independent_cases``: the effective number of groups.
+- ``CrossedEffects``: every seed classifies every image or group once. The variance of the grand mean has a seed part,
+  an image part and a residual (Searle, Casella and McCulloch, "Variance Components", 1992, chapter 4, two-way crossed
+  classification without replication).
+- ``GroupErrors``: the lower bound over seeds and groups of the test images.
+- ``GroupCounts``: the deviation between folds of whole groups of the validation images::
 
     fold_square = group_share^2 * folds / validation + seed_square
 
@@ -25,21 +25,20 @@ from typing import NamedTuple
 from harness.system import statistics
 
 SKEW = 4  # Student's bound of 20 seeds of skewness 1 errs at most this many times as often as stated
-# A share of worse groups of test images that too few groups often miss (docs/project/decisions.md, 30); smaller than
+# A share of worse groups of test images that too few groups often miss (decision 30); smaller than
 # ``statistics.WORST_SHARE``, because all looks read the same groups.
 _WORST_GROUPS = 0.45
-# Standard deviation between groups as a share of the errors: 0.22 to 0.44 for speakers and persons with a smartwatch,
-# 0.5 to 0.64 for engines and fonts (docs/project/decisions.md#30).
+# Standard deviation between groups over the errors: 0.22 to 0.44 for speakers and persons with a smartwatch, 0.5 to
+# 0.64 for engines and fonts (docs/project/decisions.md#30).
 _GROUP_SHARE = 0.5
-_GROUP_FREEDOM = 4  # degrees of freedom of ``_GROUP_SHARE`` as a prior (simulation, diary 151)
+_GROUP_FREEDOM = 4  # degrees of freedom of ``_GROUP_SHARE`` as a prior (diary 151)
 GROUP_CONFIDENCE = 0.9  # probability to pass from which a network is confirmed on folds of groups (diary 151)
 
 
 def independent_cases(group_sizes: Sequence[int]) -> float:
     """Return the effective number of independent images, if every group is right or wrong as a whole.
 
-    Kish's effective sample size, (sum of sizes)^2 / sum of sizes^2 (Kish, "Survey Sampling", 1965), which is the number
-    of groups if all groups have the same size.
+    Kish's effective sample size, (sum of sizes)^2 / sum of sizes^2 (Kish, "Survey Sampling", 1965).
     """
     return sum(group_sizes) ** 2 / sum(size**2 for size in group_sizes)
 
@@ -48,9 +47,9 @@ class CrossedEffects(NamedTuple):
     """Standard errors of a mean over seeds and images, or over seeds and groups.
 
     Attributes:
-        seeds_error_pct: Standard error over seeds with fixed images, per cent.
-        images_error_pct: Standard error over images or groups with fixed seeds, per cent.
-        error_pct: Standard error over both, per cent.
+        seeds_error_pct: Standard error over seeds with fixed images.
+        images_error_pct: Standard error over images or groups with fixed seeds.
+        error_pct: Standard error over both.
         freedom: Degrees of freedom of ``error_pct``.
     """
 
@@ -106,13 +105,10 @@ def effective_bound_pct(
 
     Args:
         errors: Mean number of wrong images of a seed.
-        images: Number of images.
-        error_pct: Standard error of the mean accuracy, per cent, with ``freedom`` degrees of freedom. If 0, the
-            effective number is ``most_effective``.
-        most_effective: Largest effective number of images.
-        confidence: Confidence of the bound, between 0 and 1.
+        error_pct: Standard error of the mean accuracy, with ``freedom`` degrees of freedom. If 0, the effective number
+            is ``most_effective``.
     """
-    # Importing ``scipy.stats`` for the quantile of Beta would take four times as long.
+    # ``scipy.stats`` takes four times as long to import.
     from scipy.special import betaincinv
 
     effective = most_effective
@@ -145,8 +141,8 @@ def over_groups_pct(
 ) -> float:
     """Return the one-sided lower bound of the accuracy over seeds and groups, per cent.
 
-    Minus infinity below two seeds or ``fewest_groups`` effective groups (Kish, ``independent_cases``): one large group
-    among small groups decides alone.
+    Minus infinity below two seeds or ``fewest_groups`` effective groups: one large group among small groups decides
+    alone.
 
     The groups are the sampled units. With ``z = e - p n`` for ``e`` errors of a seed among the ``n`` images of a group
     and the share ``p`` of all errors (linearisation of a ratio, Woodruff 1971, "A Simple Method for Approximating the
@@ -158,14 +154,12 @@ def over_groups_pct(
 
     Args:
         errors: Number of wrong images of each seed in each group, (seeds, groups).
-        sizes: Number of images in each group.
-        confidence: Confidence of the bound, between 0 and 1.
         pictures: Effective number of images if all copies of an image count as a single image; 0 if unknown.
     """
     seeds = len(errors)
     images = sum(sizes)
     effective = independent_cases(sizes)
-    # The small terms keep a whole number of effective groups from being rounded down.
+    # So that rounding down keeps a whole number of effective groups.
     if seeds < 2 or effective + 1e-9 < fewest_groups(confidence):
         return -math.inf
     freedom = math.floor(effective - 1 + 1e-9)
@@ -190,9 +184,9 @@ class GroupErrors(NamedTuple):
     """Errors of a row by group of the test images.
 
     Attributes:
-        sizes: Number of images in each group; empty if the images are independent.
-        errors: Number of wrong images in each group, by seed index.
-        pictures: Effective number of images if all copies of an image count as a single image; 0 if unknown.
+        sizes: Images in each group; empty if the images are independent.
+        errors: Wrong images in each group, by seed index.
+        pictures: Effective number of images if copies of an image count as a single image; 0 if unknown.
     """
 
     sizes: Sequence[int] = ()
@@ -200,7 +194,7 @@ class GroupErrors(NamedTuple):
     pictures: float = 0.0
 
     def bound_pct(self, seeds: Iterable[int], confidence: float) -> float:
-        """Return the lower bound of the seeds with the indices ``seeds``, per cent; infinity without groups."""
+        """Return the lower bound of these seeds, per cent; infinity without groups."""
         if not self.sizes:
             return math.inf
         return over_groups_pct([self.errors[index] for index in seeds], self.sizes, confidence, pictures=self.pictures)
@@ -241,7 +235,6 @@ class GroupCounts:
         networks, so many networks have no more degrees of freedom than the network with the most folds.
 
         Args:
-            seed_square: Squared relative deviation between seeds.
             errors: Error rates by network and fold, any unit.
         """
         repetitions = [rates for rates in errors if len(rates) > 1 and math.fsum(rates) > 0]
@@ -261,7 +254,7 @@ class GroupCounts:
         return math.sqrt(fold_square / self.folds + self.unseen_square(fold_square, 0.0))
 
     def freedom(self, folds: int) -> int:
-        """Return the degrees of freedom of ``fold_square`` for a network with errors on ``folds`` folds."""
+        """Return the degrees of freedom of ``fold_square`` for a network with ``folds`` folds."""
         return _GROUP_FREEDOM + folds - 1
 
     def unseen_square(self, fold_square: float, seed_square: float) -> float:

@@ -1,8 +1,4 @@
-"""Additional images for ``harness evaluate``: QMNIST's 50,000 test digits, labelled data and single pictures.
-
-``harness.data.user`` reads the files; `_digit_picture` converts a picture of a digit to the form of MNIST's digits.
-Pictures for other known data sets must already have the form of the data set.
-"""
+"""Additional images for ``harness evaluate``: QMNIST's 50,000 test digits, labelled data and single pictures."""
 
 from __future__ import annotations
 
@@ -25,11 +21,11 @@ from harness.system.errors import DataError, UsageError
 
 _QMNIST = "qmnist-50k"
 _DIGITS = ("mnist", "mnist-5k")  # data sets whose preparation is known
-_EDGE = 28  # pixels, side of an image of the known data sets
-# Side of the box to which MNIST's digits were scaled, before the centre of mass was moved to the centre of the image
-# (LeCun et al., "Gradient-based learning applied to document recognition", 1998, section III).
+_EDGE = 28  # pixels, side of an image
+# Side of the box to which MNIST's digits were scaled before centring (LeCun et al., "Gradient-based learning applied to
+# document recognition", 1998, section III).
 _BOX = 20
-_INK = 0.3  # of the brightest pixel, least value of ink; darker pixels are paper, noise or JPEG artefacts
+_INK = 0.3  # of the brightest pixel; darker pixels are paper, noise or JPEG artefacts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +34,7 @@ class _LabelledImages:
     pixels: Tensor
     labels: Tensor
     sha256: str  # SHA-256 of all pixels and labels
-    group_sizes: tuple[int, ...]  # number of images of each group of copies; empty without copies
+    group_sizes: tuple[int, ...]  # images of each group of copies; empty without copies
 
 
 def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledImages:
@@ -46,8 +42,8 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
 
     Args:
         name: ``qmnist-50k``, or the path of data with one part.
-        spec: Data set of the network, which defines shape, range and classes.
-        folder: Folder of ``--data`` for QMNIST; None for the cache.
+        spec: Data set of the network.
+        folder: Folder of QMNIST; None for the cache.
 
     Raises:
         UsageError: ``name`` is no data, or the network was not trained on MNIST digits.
@@ -87,14 +83,14 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
     if len(parts) != 1:
         raise DataError(f"{name} has the parts {', '.join(parts)}; --on requires data with a single part")
     [part] = parts.values()
-    # The ledger is shared between machines, so the name must not contain a local path.
+    # The ledger is shared, so the name must not contain a local path.
     return part, path.resolve().name
 
 
 def _class_indices(part: sources.DataPart, spec: Dataset, name: str) -> Array:
     index_of = {label: index for index, label in enumerate(spec.class_labels)}
     if not spec.is_user_data:
-        # The files of known data sets number the classes, even if these have names; a name precedes a number.
+        # The files of known data sets number the classes; a name precedes a number.
         index_of = {str(index): index for index in range(spec.classes)} | index_of
     if strange := [label for label in part.classes if label not in index_of]:
         allowed_labels = ", ".join(spec.class_labels[:20])
@@ -104,8 +100,6 @@ def _class_indices(part: sources.DataPart, spec: Dataset, name: str) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Picture:
-    """A picture as network input."""
-
     path: Path
     pixels: Array  # uint8 (channels, rows, columns)
     conversions: str  # separated by commas, such as "inverted to white on black"
@@ -113,9 +107,6 @@ class _Picture:
 
 def pictures_at(root: Path, spec: Dataset) -> tuple[list[_Picture], list[DataError]]:
     """Return the picture ``root``, or the pictures of the folder ``root`` by name, and errors of the files left out.
-
-    Args:
-        spec: Data set of the network, which defines the form of the pixels.
 
     Raises:
         UsageError: There is no file, folder or picture.
@@ -183,12 +174,9 @@ def _digit_picture(path: Path, numbers: Array) -> _Picture:
     """Return a picture of a digit, (rows, columns, channels), in the form of MNIST's digits: white on black, centred.
 
     A picture of the size of MNIST's images is neither scaled nor centred.
-
-    Raises:
-        DataError: The picture has a single shade.
     """
     if numbers.dtype != np.uint8:
-        # Numbers of more than 8 bits have no fixed black and white, so the range of the picture is used.
+        # Numbers of more than 8 bits have no fixed black and white.
         batch = np.moveaxis(numbers, 2, 0)[None]
         numbers = np.moveaxis(values.Scale.fitted([batch]).pixels(batch)[0], 0, 2)
     grey = values.resized(numbers, (1, *numbers.shape[:2]))[:, :, 0].astype(np.float64)

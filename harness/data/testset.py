@@ -19,10 +19,10 @@ from harness.data.training_images import ImageData, image_digests, locked_arrays
 from harness.system import files
 from harness.system.errors import DataError
 
-_SKETCH_SIZE = 32  # digests of each kind; parts with a tenth of all images in common share a digest in 97 % of cases
-# Grey levels by which a test part may become brighter or darker and keep its digests, even at the end of the range.
+_SKETCH_SIZE = 32  # of each kind; parts with a tenth of all images in common share a digest in 97 % of cases
+# Grey levels by which a test part may become brighter or darker and keep its digests.
 _BRIGHTNESS_CHANGE = 32
-_MIN_NUMBERS = 64  # numbers of an image; smaller images often have equal differences of brightness by chance
+_MIN_NUMBERS = 64  # of an image; smaller images often have equal differences of brightness by chance
 
 
 def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
     with suppress(DataError):
         images = locked_arrays(spec, folder)[0]
         differences = images - images.min((1, 2, 3), keepdims=True), images.max((1, 2, 3), keepdims=True) - images
-        # Images of a single shade are left out, because all of these have the same differences.
+        # Images of a single shade all have the same differences.
         has_contrast = differences[0].any((1, 2, 3))
         unshaded = np.concatenate(differences)[np.tile(has_contrast, 2)].clip(max=255 - _BRIGHTNESS_CHANGE)
         kinds = [images, unshaded] if images[0].size >= _MIN_NUMBERS else [images]

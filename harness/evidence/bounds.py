@@ -1,7 +1,6 @@
 """Statistical decisions: verdicts from seeds, confidence bounds over seeds and images, futility, error ratios.
 
-``standing_of`` judges rows, searches and certificates alike. Its bound is Student's one-sided bound, limited by a
-Poisson bound (``lower_bound_pct``), and for grouped test images by a bound over groups (``harness.data.groups``).
+``standing_of`` judges rows, searches and certificates alike.
 """
 
 from __future__ import annotations
@@ -22,17 +21,15 @@ from harness.system.terminal import counted
 from harness.training.result import Errors, finite
 
 VERIFIED_SEEDS = 5  # fewest seeds of a verified row
-# Confidence of the bound that verifies a row at the first look. At most one simulated study in ten verifies a network
-# below the target, with two looks per study, any test set and seeds as in ``statistics.SEED_CONDITION``
-# (measurements/results/false-answers.json).
+# At most one simulated study in ten verifies a network below the target, with two looks per study, any test set and
+# seeds as in ``statistics.SEED_CONDITION`` (measurements/results/false-answers.json).
 VERIFIED_CONFIDENCE = 0.98
 CONFIDENCE = 0.99  # confidence of displayed bounds
-_MIN_RUN = 5  # seeds that must have been run before a small chance makes an attempt futile
-# An attempt with a smaller chance to pass is futile. With both limits, a network whose true mean equals the target
-# stops after 11 of 20 seeds on average. The chance to pass falls by at most 0.3 points with 20 or 30 declared seeds and
-# by up to 1.7 with 100 (simulated, diary 32).
+_MIN_RUN = 5  # seeds before a small chance makes an attempt futile
+# With both limits, a network whose true mean equals the target stops after 11 of 20 seeds on average. The chance to
+# pass falls by at most 0.3 points with 20 or 30 declared seeds and by up to 1.7 with 100 (diary 32).
 _MIN_CHANCE = 0.01
-_SIGNIFICANCE = 0.05  # level of the one-sided test of a re-run against its record
+_SIGNIFICANCE = 0.05  # of the one-sided test of a re-run against its record
 _NO_GROUPS = GroupErrors()
 
 
@@ -69,8 +66,7 @@ def standing_of(
 ) -> tuple[Standing, float | None]:
     """Return the verdict on a target from two samples: all seeds, and the seeds that were declared first.
 
-    The verdict is followed by the deciding bound: the lower of the bounds of both samples, per cent; None below two
-    seeds or ``fewest_groups``.
+    The deciding bound follows: the lower of both samples, per cent; None below two seeds or ``fewest_groups``.
 
     VERIFIED requires all bounds (``row_bound_pct``) of both samples to reach the target, AT_TARGET both means; MEASURED
     if a declared seed has not been run or there are too few seeds. The second sample is the first declaration or, if
@@ -104,7 +100,6 @@ def row_bound_pct(errors: Mapping[int, int], images: int, confidence: float, gro
 def _samples(errors: Mapping[int, int], declarations: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
     """Return the samples of ``standing_of``: all seeds, and the first declaration if two of its seeds were run."""
     declared_indices = set(chain.from_iterable(declarations))
-    # Undeclared seeds were run before declarations existed, so these seeds come first.
     order = [[index for index in errors if index not in declared_indices], *declarations]
     first_sample: Sequence[int] = next(filter(None, order), [])
     if len(first_sample) < fewest:
@@ -123,17 +118,14 @@ def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> fl
     - Poisson: ``100 * (1 - (e + q_Gamma(k + 1) / n) / images)``, where ``e`` is the smallest number of errors of a seed
       and ``k`` the sum of the errors above ``e`` (Garwood 1936, "Fiducial limits for the Poisson distribution").
 
-    Equal errors do not prove a standard deviation of zero. All seeds classify the same images, most of which are always
-    right or always wrong. The errors above ``e`` are a sum of rare events, no wider than a Poisson distribution
-    (Hoeffding 1956, "On the distribution of the number of successes in independent trials"). Six equal seeds leave 0.65
-    images at 98 %, on a test set of any size.
-
-    Args:
-        errors: Number of wrong test images of each seed.
+    Equal errors do not prove a standard deviation of zero: most images are always right or always wrong. The errors
+    above ``e`` are a sum of rare events, no wider than a Poisson distribution (Hoeffding 1956, "On the distribution of
+    the number of successes in independent trials"). Six equal seeds leave 0.65 images at 98 %, on a test set of any
+    size.
     """
     if len(errors) < 2:
         return -math.inf
-    # Importing ``scipy.stats`` for the quantile of Gamma would take four times as long.
+    # ``scipy.stats`` takes four times as long to import.
     from scipy.special import gammaincinv
 
     by_student = statistics.lower_bound([Errors(each, images).accuracy_pct for each in errors], confidence)
@@ -160,14 +152,14 @@ def is_worse(fresh_errors: Sequence[int], recorded_errors: Sequence[int], images
         samples = ([100 * (1 - each / images) for each in sample] for sample in (fresh_errors, recorded_errors))
         return statistics.welch_p_value(*samples) < _SIGNIFICANCE
     freedom = len(recorded_errors) - 1
-    # Equal errors do not prove a standard deviation of zero; a Poisson count with mean 1 has a standard deviation of 1.
+    # Equal errors do not prove a standard deviation of zero; a Poisson count with mean 1 has the deviation 1.
     deviation = max(1.0, statistics.standard_deviation(recorded_errors))
     spread = deviation * math.sqrt(1 + 1 / len(recorded_errors))
     return fresh_errors[0] > statistics.mean(recorded_errors) + statistics.quantile(CONFIDENCE, freedom) * spread
 
 
 def _unseen_failures_pct(count: float) -> float:
-    """Return the upper bound, per cent, of the share of runs or groups that fail, after ``count`` without a failure.
+    """Return the upper bound, per cent, of the share that fails, after ``count`` without a failure.
 
     ``100 * (1 - (1 - CONFIDENCE) ** (1 / count))`` (Clopper and Pearson 1934).
     """

@@ -143,14 +143,12 @@ class Certificate:
 
 
 def _rows_of(groups: GroupErrors, declaration: Declaration) -> tuple[tuple[int, ...], ...]:
-    """Return the errors by group of the seeds of a declaration that are recorded."""
     return tuple(tuple(groups.errors[index]) for index in declaration.indices if index in groups.errors)
 
 
 def _computed(
     errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: GroupErrors
 ) -> dict[str, Any]:
-    """Return the fields of a certificate that follow from the errors: mean, bound and verdict."""
     standing, bound = bounds.standing_of(
         dict(enumerate(errors)),
         images,
@@ -190,7 +188,6 @@ def recomputed(path: Path) -> Certificate:
 
 
 def _requirements(certificate: Certificate) -> dict[str, bool]:
-    """Return whether each requirement holds for the stated values, by the message if not."""
     indices = certificate.indices
     errors = certificate.test_errors
     count = len(indices)
@@ -219,11 +216,6 @@ def _requirements(certificate: Certificate) -> dict[str, bool]:
 
 
 def _computed_values(certificate: Certificate) -> dict[str, Any]:
-    """Return the values of the fields that follow from network, seeds and errors.
-
-    Raises:
-        SearchSpaceError: The architecture is not a network for the images.
-    """
     network = certificate.architecture
     seed_key = certificate.hash, certificate.recipe.hash, Purpose.VERIFY
     return {
@@ -241,7 +233,6 @@ def _computed_values(certificate: Certificate) -> dict[str, Any]:
 
 
 def _contradiction(certificate: Certificate, entry: Declaration, workspace: Workspace) -> str:
-    """Return the first difference of a certificate from its declaration or record; empty if there is none."""
     names = ("target_pct", "indices", "alpha", "data_hash", "test_size")
     values: dict[str, Any] = {name: getattr(entry, name) for name in names}
     for record in read_all(workspace.records):

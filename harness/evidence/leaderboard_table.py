@@ -361,7 +361,6 @@ def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[
 
 
 def _columns_of_decision(record: Record, entries: Ledger) -> dict[str, Any]:
-    """Return the tier of a record, and the bound that decides the tier, with the confidence."""
     if not record.seeds or _undeclared_seeds(record, entries):
         return {"tier": Standing.MEASURED, "reached": False}
     for attempt in entries.attempts:
@@ -395,7 +394,7 @@ def _undeclared_count(record: Record) -> int:
 
 
 def _undeclared_seeds(record: Record, entries: Ledger) -> list[int]:
-    """Return the indices of the seeds whose declaration the ledger lacks; the row of such seeds is held back."""
+    """The row of seeds without a declaration in the ledger is held back."""
     indices = {index for item in entries.seed_declarations if item.key == record.key for index in item.indices}
     indices |= {*range(_undeclared_count(record))}
     return [run.index for run in record.seeds if run.index not in indices]
@@ -417,12 +416,7 @@ def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: 
 
 
 def _columns_of_errors(errors: Sequence[int], fewest: Sequence[int], size: int, target_pct: float) -> dict[str, Any]:
-    """Return the columns of test accuracies.
-
-    Args:
-        errors: Wrong test images of each seed after the last epoch.
-        fewest: Wrong test images of each seed after the best epoch; empty if not known.
-    """
+    """``fewest`` are the wrong test images of each seed after the best epoch; empty if not known."""
     accuracies = [Errors(wrong, size).accuracy_pct for wrong in errors]
     return {
         "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
@@ -436,7 +430,6 @@ def _columns_of_errors(errors: Sequence[int], fewest: Sequence[int], size: int, 
 
 
 def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
-    """Yield the parts of the note: assumptions, groups, outdated certifications, evaluations on further images."""
     if record.assumed:
         yield f"recipe fields assumed: {', '.join(record.assumed)}"
     if warning := bounds.group_warning(dataset(record.dataset)):
@@ -545,9 +538,7 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
 class _Measured:
     """Trainings of a claimed network with the recipe of the source; no seed was declared.
 
-    Attributes:
-        test_errors: Wrong test images of each seed after the last epoch.
-        best_test_errors: Wrong test images of each seed after the epoch with the fewest wrong test images.
+    ``best_test_errors`` are the errors after the epoch with the fewest.
     """
 
     test_errors: tuple[int, ...]
@@ -558,15 +549,6 @@ class _Measured:
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
-    """A claimed result.
-
-    Attributes:
-        metric: Meaning of the figure.
-        runs: Number of runs behind the figure.
-        source: Author and place of the claim.
-        measured: Trainings of the network in this project; None without any.
-    """
-
     name: str
     architecture: WrittenNetwork
     test_accuracy_pct: float
@@ -706,7 +688,6 @@ def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
 
 
 def _ledger_fault(record: Record, attempts: Iterable[Attempt]) -> str | None:
-    """Return the first contradiction between a record and the attempts of the ledger; None if there is none."""
     own_attempts = [attempt for attempt in attempts if attempt.key == record.key]
     for attempt in own_attempts:
         if (fault := attempt.contradiction(record)) is not None:

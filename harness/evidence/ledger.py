@@ -65,8 +65,6 @@ class AttemptResult(StrEnum):
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LedgerEntry:
-    """Fields of every line: network, recipe, data set, protocol, time, and commit of the code (None if unknown)."""
-
     hash: str
     recipe_hash: str
     dataset: str
@@ -469,7 +467,7 @@ def declare_seeds(
 
 
 def _new_row(path: Path, key: RowKey, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
-    """Return the fields of a new declaration of a row; ``look_alpha`` is 0 if the row has been declared before."""
+    """``look_alpha`` is 0 if the row has been declared before."""
     look_alpha = 0.0
     if all(item.key != key for item in read(path).seed_declarations):
         look_alpha = next_look_alpha(path, key.dataset, test_sketch)

@@ -369,7 +369,7 @@ def _facts_of_seed(run: SeedRun, record: Record, spec: Dataset) -> _Facts:
 
 
 def _text(document: dict[str, Any]) -> str:
-    """Return a record as JSON with a line per field and per seed, so that a diff shows the seeds that were added."""
+    """Return JSON with a line per field and per seed, so that a diff shows the seeds that were added."""
 
     def as_json(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -71,7 +71,6 @@ class VerifyPlan:
 
 
 def _record_of(plan: VerifyPlan, evidence: Evidence) -> Record:
-    """Return the record of the row of a plan; without seeds if the row has no record yet."""
     analysis = analyse(plan.architecture, plan.data.task)
     new_record = Record(
         name=plan.name,
@@ -277,9 +276,7 @@ class _SeedCollector:
     """Collector that adds ended seeds to the record, and the end of a certification to the ledger.
 
     Attributes:
-        record: Record of the row, with the seeds that have ended.
         recorded_runs: Seeds recorded before this call, by index; a rerun does not change the record.
-        rerun_results: Reruns by seed index.
         ended_attempt: Certification attempt as ended; None while open and without a certification.
     """
 
@@ -376,7 +373,6 @@ def recorded_verdict(plan: VerifyPlan, evidence: Evidence) -> Verification:
 
 
 def _verdict_of(collector: _SeedCollector, evidence: Evidence) -> Verification:
-    """Return the verdict on the record of a collector; warn of equal weights tested on a different data set before."""
     record = collector.record
     recorded_runs = {run.index: run for run in record.seeds}
     last_runs = recorded_runs | collector.rerun_results

@@ -165,7 +165,6 @@ def _about(network_hash: str, recipe_name: str, seed_index: int | str) -> str:
 
 
 def _text(facts: Mapping[str, Any]) -> str:
-    """Return the sizes, the estimated time and the comparison of a folder of C."""
     check = facts["check"]
     text = "{constant_bytes:,} bytes of constants, {arena_bytes:,} bytes of arena".format(**facts)
     text += f"; optimised for {facts['optimise']}"
@@ -184,8 +183,7 @@ def _compiled_check(
 ) -> dict[str, str | int | None]:
     """Compare the compiled C code with the reference ``logits``, int32 (n, classes).
 
-    Return ``compiler``, the command, and ``logits``, the number of compared logits; or ``compiler`` None if this
-    machine has no compiler or cannot run the program.
+    ``compiler`` is None if this machine has no compiler or cannot run the program.
 
     Raises:
         HarnessError: The logits of the C code differ.
@@ -209,7 +207,6 @@ def _compiled_check(
 def _count_differing(
     library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32], command: str
 ) -> int:
-    """Return the number of logits of the compiled network that differ from ``logits``, int32 (n, classes)."""
     with tempfile.TemporaryDirectory() as folder:
         write_files(library, Path(folder))
         program = compile_runner(Path(folder), library.name, command)

@@ -214,7 +214,6 @@ def context_of(library: Library) -> dict[str, Any]:
 
 
 def _data_context(library: Library) -> dict[str, Any]:
-    """Return the variables of the templates that describe images and classes."""
     channels, rows, columns = library.network.plan.maps[0].shape
     dataset = library.dataset
     low, high = dataset.number_range
@@ -250,7 +249,7 @@ def _types(steps: Sequence[_CStep]) -> dict[str, str]:
 
 
 def _used_functions(steps: Sequence[_CStep]) -> set[str]:
-    """Return the names of the functions, and of the variants of code, of the templates that a network needs."""
+    """Return the functions, and the variants of code, of the templates that a network needs."""
     names = {_FUNCTIONS[step.planned.kind] for step in steps}
     for step in steps:
         if step.planned.kind is not StepKind.CONVOLUTION:
@@ -278,7 +277,6 @@ def c_comment(text: str) -> str:
 
 
 def _kernel_text(network: IntegerNetwork, index: int, is_fast: bool) -> dict[str, Any]:
-    """Return the weights of a kernel in the order of the C code, with shape and a description of the order."""
     kernel = network.kernels[index]
     plan = network.plan
     period = 0  # filters after which a new block must begin; 0 without blocks
@@ -300,7 +298,7 @@ def _kernel_text(network: IntegerNetwork, index: int, is_fast: bool) -> dict[str
 
 
 def _packed(kernel: Integers, bits: int) -> list[int]:
-    """Return the bytes of weights of ``bits`` bits, one directly after the other, the lowest bit of each first.
+    """Return the bytes of weights, one directly after the other, the lowest bit of each first.
 
     A weight of fewer than 8 bits is stored as weight + 2^(bits - 1), a weight of 8 bits in two's complement.
     """
@@ -312,7 +310,6 @@ def _packed(kernel: Integers, bits: int) -> list[int]:
 
 
 def _fast_context(steps: Sequence[Any]) -> dict[str, Any]:
-    """Return the variables of the templates in code that is optimised for speed."""
     convolutions = [step for step in steps if step.planned.kind is StepKind.CONVOLUTION]
     plan = steps[0].network.plan
     planes = [step for step in convolutions if step.reads_planes]
@@ -358,11 +355,6 @@ class _CStep:
     """A step, with the texts and numbers that the templates need.
 
     Attributes:
-        network: The integer network.
-        index: Index of the step.
-        planned: The step in the plan of the network.
-        constants: The constants of the step.
-        source: Input map.
         target: Output map; None for the logits.
         skip: Map that a residual sum adds; None without a sum.
     """
@@ -391,7 +383,6 @@ class _CStep:
 
     @property
     def arrays(self) -> list[dict[str, Any]]:
-        """Multipliers and biases as arrays in C, without empty arrays."""
         arrays = {"multipliers": self.constants.multipliers, "biases": self.constants.biases}
         return [
             {"name": f"{name}_{self.index}", "numbers": array.tolist()} for name, array in arrays.items() if len(array)
@@ -399,12 +390,10 @@ class _CStep:
 
     @property
     def function(self) -> str:
-        """Function in C that computes the step."""
         return _FUNCTIONS[self.planned.kind]
 
     @property
     def call(self) -> str:
-        """Call of the function in C that computes the step."""
         arguments = [f"STEP({self.index})", _place(self.source)]
         if self.target is None:
             return f"{self.function}({', '.join([*arguments, 'logits'])})"
@@ -421,7 +410,6 @@ class _CStep:
 
     @property
     def counts(self) -> _Counts:
-        """Sizes of maps and kernels."""
         form = self.planned.form
         shape = self.source.shape
         if self.planned.kind is StepKind.LOGITS and not self.planned.is_global:
@@ -443,7 +431,6 @@ class _CStep:
 
     @property
     def members(self) -> list[str | int]:
-        """Members of the C structure ``step``, in order."""
         constants = self.constants
         *counts, _ = self.counts
         outputs = self.counts.output_channels
@@ -466,7 +453,6 @@ class _CStep:
 
     @property
     def places(self) -> dict[str, str]:
-        """Names of the tables that the step reads, by member."""
         places = {array["name"].partition("_")[0]: array["name"] for array in self.arrays}
         if self.planned.kernel is not None:
             places = {"kernel": f"kernel_{self.planned.kernel}"} | places
@@ -490,13 +476,10 @@ class _CStep:
 
 
 class _FastStep(_CStep):
-    """A step in code that is optimised for speed."""
-
     pointers = (*_CStep.pointers, "order")
 
     @property
     def reads_planes(self) -> bool:
-        """Whether the step is a depthwise convolution that reads each channel as a plane."""
         return fast_kernels.reads_planes(self.network.plan, self.planned)
 
     @property
@@ -538,9 +521,9 @@ def _place(of_map: IntegerMap) -> str:
 
 
 def _place_bits(channels: int, count: int) -> int:
-    """Return the right shift from a channel index to the index of a number, if ``channels`` share ``count`` numbers.
+    """Return the right shift from a channel index to the index of a number that several channels share.
 
-    The number of channels that share a number is a power of two: a number of poses, or all channels.
+    The number of these channels is a power of two: a number of poses, or all channels.
     """
     if count <= 1:
         return _ALL_BITS

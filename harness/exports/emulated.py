@@ -184,18 +184,13 @@ def emulate(
 
 
 def _check_tools(family: ChipFamily) -> None:
-    """Raise DeviceError if a tool of a family is missing."""
     for program in (f"{family.tool_prefix}-gcc", f"{family.tool_prefix}-size", family.emulator[0]):
         if shutil.which(program) is None:
             raise DeviceError(f"{program} is not installed")
 
 
 def _output(command: Sequence[str], folder: Path) -> str:
-    """Return stdout and stderr of a command run in a folder; the emulator of Arm writes to stderr (semihosting).
-
-    Raises:
-        DeviceError: The command fails or takes too long.
-    """
+    """Return stdout and stderr of a command; the emulator of Arm writes to stderr (semihosting)."""
     try:
         run = run_program(command, _TIMEOUT_SECONDS, folder=folder)
     except subprocess.TimeoutExpired:

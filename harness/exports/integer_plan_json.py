@@ -78,10 +78,7 @@ def _orders(kernel: Integers, form: KernelForm) -> dict[str, Any]:
 
 
 def _step_json(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers) -> dict[str, Any]:
-    """Return the document of a step.
-
-    ``sums`` is the shape of the map of sums before pooling, None for steps that are no convolutions.
-    """
+    """``sums`` is the shape of the map of sums before pooling, None for steps that are no convolutions."""
     sums = None
     if step.kind is StepKind.CONVOLUTION and step.sums is not None:
         sums = _shape_json(step.sums.op.shape(network.plan.maps[step.source].shape))

@@ -205,11 +205,6 @@ def _session_logits(content: bytes, numbers: Tensor, *, is_optimised: bool = Tru
 
 
 def _compared(ours: Tensor, theirs: Tensor, tolerance: float) -> dict[str, Any]:
-    """Compare the logits of this program with the logits of onnxruntime, both (images, classes).
-
-    Raises:
-        _DifferentLogits: A difference, relative to the largest logit of this program, is above ``tolerance``.
-    """
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
     # ``not <=`` instead of ``>``, so that NaN is rejected too.
     if not difference <= tolerance:

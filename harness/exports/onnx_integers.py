@@ -29,13 +29,7 @@ _WEIGHT_MAX = 127  # largest magnitude of an int8 weight
 
 @dataclass(slots=True)
 class _Map:
-    """A quantised tensor.
-
-    Attributes:
-        name: Name in the graph.
-        scale: Real value of the number 1.
-        zero: Number that represents 0, with the type of the tensor.
-    """
+    """A quantised tensor, with the real value of the number 1 and the number that represents 0."""
 
     name: str
     scale: float
@@ -44,12 +38,7 @@ class _Map:
 
 @dataclass(slots=True)
 class _Graph:
-    """Nodes and constants of a model.
-
-    Attributes:
-        nodes: Nodes in order of execution.
-        constants: Name of each constant by type, shape and content.
-    """
+    """Nodes and constants of a model; ``constants`` holds the name of each constant by type, shape and content."""
 
     nodes: list[Any] = field(default_factory=list)
     constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
@@ -86,7 +75,7 @@ class _Graph:
     def weights(self, values: npt.NDArray[np.int64], scales: npt.NDArray[np.float64]) -> str:
         """Return the name of weights (filters, ...) or biases (filters,) times ``scales``, (filters,) or (1,).
 
-        The values are stored as int8 or int32. Weights beyond int8, the products of factors, are stored as floats.
+        Weights beyond int8, the products of factors, are stored as floats.
         """
         kind = np.int32 if values.ndim == 1 else np.int8
         if kind is np.int8 and np.abs(values).max() > _WEIGHT_MAX:
@@ -132,7 +121,6 @@ def _bytes_of(graph: _Graph, dataset: Dataset) -> str:
 
 
 def _step(graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, maps: list[_Map]) -> _Map:
-    """Add a step; return the output map."""
     assert step.target is not None, "the logits are no map"
     source = maps[step.source]
     is_signed = network.plan.maps[step.target].is_signed
@@ -158,10 +146,7 @@ def _step(graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: St
 def _convolved(
     graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, source: _Map, scale: float
 ) -> str:
-    """Add the convolution of a step, or a depthwise 1x1 convolution for a step without a kernel.
-
-    ``scale`` is the scale of the output map. Return the name of the sums with biases, as real values.
-    """
+    """Return the name of the sums with biases, as real values; ``scale`` is the scale of the output map."""
     form = step.form
     channels = network.plan.maps[step.source].shape[0]
     unit = 1  # weight that represents 1

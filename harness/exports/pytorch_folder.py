@@ -54,12 +54,6 @@ class _PyTorch(Format):
     is_folder = True
 
     def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
-        """Raise an exception if a network or recipe cannot be written as plain PyTorch.
-
-        Raises:
-            ContentError: The recipe ends with integers, or has a setting that ``train.py`` cannot express.
-            SearchSpaceError: An op has no PyTorch source.
-        """
         if recipe.precision == "int8":
             raise ContentError("an integer network cannot be exported as PyTorch, only as C")
         settings = {"trainer": recipe.trainer, "dirac": recipe.initialisation == "dirac"}
@@ -71,15 +65,13 @@ class _PyTorch(Format):
                 op.source(before)  # raises SearchSpaceError
 
     def tensor_names(self, network: TrainedNetwork) -> dict[str, str]:
-        """Return the names of the tensors in ``Net.state_dict()`` of ``model.py``."""
         names = {tensor.data_ptr(): name for name, tensor in reversed(_net_of(network).state.items())}
         return {name: names[tensor.data_ptr()] for name, tensor in network.model.state_dict().items()}
 
     def files(self, network: TrainedNetwork, path: Path) -> Files:
-        """Return the files of a folder of PyTorch.
+        """Return the files of a folder of PyTorch, with the images if torchvision has no class for the data set.
 
-        If torchvision has no class for the data set, the images are among the files; the read of the test images is
-        logged.
+        The read of the test images is logged.
 
         Raises:
             DataError: The test images are missing or damaged.
@@ -111,10 +103,7 @@ def _net_of(network: TrainedNetwork) -> _Net:
 
 
 def _npz(spec: Dataset, pixels: Tensor, labels: Tensor) -> bytes:
-    """Return an ``.npz`` file of images on the scale of the data set, which ``read_arrays`` in ``evaluate.py`` reads.
-
-    ``pixels`` are uint8 (n, channels, rows, columns), ``labels`` are the classes, (n,).
-    """
+    """``read_arrays`` in ``evaluate.py`` reads the file; ``pixels`` are uint8 (n, channels, rows, columns)."""
     numbers = raw_numbers(pixels, spec).numpy()
     if spec.image_shape[0] == 1:
         numbers = numbers[:, 0]
@@ -146,14 +135,7 @@ class _Net:
     names: dict[int, str] = field(default_factory=dict)
 
     def add(self, ops: tuple[Op, ...], shape: Shape, modules: Any, depth: int = 1) -> None:
-        """Add ops.
-
-        Args:
-            ops: Ops in order of execution.
-            shape: Input shape of the first op, without the batch.
-            modules: Trained torch module of each op.
-            depth: 1 for the ops of the network, 2 for the ops of a residual sum, and so on.
-        """
+        """Add ops; ``depth`` is 1 for the ops of the network, 2 for the ops of a residual sum, and so on."""
         for op, module in zip(ops, modules, strict=True):
             if isinstance(op, Residual):
                 shortcut = "shortcut" if depth == 1 else f"shortcut{depth}"
@@ -167,7 +149,6 @@ class _Net:
             self.steps.append("x = torch.flatten(x, 1)")
 
     def _add_layer(self, op: Op, shape: Shape, module: nn.Module) -> None:
-        """Add the call of a layer, and the layer if the layer is new."""
         if id(module) not in self.names:
             self.names[id(module)] = self._new_layer(op, shape, module)
         if op.role is Role.LINEAR and len(shape) == 3:
@@ -175,7 +156,6 @@ class _Net:
         self.steps.append(f"x = self.{self.names[id(module)]}(x)")
 
     def _new_layer(self, op: Op, shape: Shape, module: nn.Module) -> str:
-        """Add a layer to the constructor; return the name of the attribute."""
         notation = re.match("[a-z]+", str(op))
         assert notation is not None, "the name of an op begins with a letter"
         attribute = _ATTRIBUTES.get(op.role, notation[0])
@@ -193,7 +173,7 @@ class _Net:
 
 
 def _assignment(target: str, source: str) -> str:
-    """Return an assignment in a method, wrapped as Black does if the line would be too long."""
+    """Return an assignment, wrapped as Black does if the line would be too long."""
     statement = f"{target} = {source}"
     if len(f"        {statement}") <= _WIDTH:
         return statement
@@ -222,7 +202,6 @@ def _names_in(code: str) -> set[str]:
 
 
 def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
-    """Return the variables of the templates."""
     spec = network.images.dataset
     recipe = network.recipe
     analysis = analyse(network.architecture, spec.task)
@@ -259,7 +238,6 @@ def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
 
 
 def _mean_accuracy(record: Record | None) -> str | None:
-    """Return mean and standard deviation of the test accuracy over the seeds of a record as text, None without one."""
     if record is None:
         return None
     accuracies_pct = record.accuracies_pct

@@ -95,7 +95,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: ``X`` may have three axes, and results depend on the clock."""
+        """``X`` may have three axes, and results depend on the clock."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.non_deterministic = True
@@ -192,8 +192,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _validated(self, X: Any, *y: Any) -> Any:
         """Return ``X`` in the original shape after scikit-learn's validation; a pair with the labels if ``y`` is given.
 
-        ``validate_data`` accepts two axes only, so images are flattened for the validation. A DataFrame with two axes
-        is passed on unchanged, because the column names are validated too.
+        ``validate_data`` accepts two axes only, so images are flattened. A DataFrame with two axes is passed on
+        unchanged, because the column names are validated too.
         """
         array = X if hasattr(X, "ndim") else np.asarray(X)
         table = X
@@ -304,7 +304,7 @@ def _answer(study: Study) -> tuple[Trial | None, str]:
 
 
 def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the class probabilities of the network for pixels, of the shape (images, classes of the data set)."""
+    """Return the class probabilities of pixels, (images, classes of the data set)."""
     import torch
 
     with torch.no_grad():

@@ -94,11 +94,7 @@ def _check_options(chip: Chip | None, optimise: str | None, targets: Mapping[str
 
 
 def _fit_on(chip: Chip, seed: NetworkSeed, optimise: str | None, recipe: str | None) -> Fit:
-    """Return the needs of a network on a chip, in the variant ``optimise``; None selects the fastest that fits.
-
-    Raises:
-        ContentError: The network does not fit; the hint names sufficient chips and a search command.
-    """
+    """Return the needs of a network on a chip, in the variant ``optimise``; None selects the fastest that fits."""
     analysis = analyse(seed.argument.architecture, datasets.dataset_of_option(seed.dataset).task)
     analysis = replace(analysis, weight_bits=seed.recipe.recipe.weight_bits)
     fit = fastest(chip, analysis) if optimise is None else Fit(chip, analysis, Optimisation(optimise))

@@ -8,7 +8,6 @@ leaderboard and claims are *known*: a known network has a hash, a name and rows 
 from __future__ import annotations
 
 import ast
-import copy
 import os
 import re
 import sys
@@ -36,7 +35,7 @@ from harness.studies.standing import Standing
 from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import read_each
-from harness.system.errors import ContentError, HarnessError, UsageError, as_command, option_words, reason
+from harness.system.errors import ContentError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
 from harness.system.terminal import counted, say
 from harness.training import module_source
@@ -52,7 +51,7 @@ from harness.training.recipe import (
 from harness.training.result import Result
 
 if TYPE_CHECKING:
-    from harness.training.user_module import Description, ModulePart
+    from harness.training.user_module import ModulePart
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 # LeakyReLU without a slope; PyTorch and Keras use different defaults.
@@ -250,18 +249,18 @@ def _network_of_text(text: str, workspace: Workspace, task: Task, only_notation:
     if text in PRESETS:
         return NetworkArgument(parse_network(PRESETS[text], task), text)
     if module_source.names_module(text):
-        return _module_argument(module_source.load_value(text), text, task, only_notation)
-    if may_be_known(text):
-        known_networks = _known(text, workspace)
-        if not known_networks:
-            raise ContentError(f"no network of this workspace is named {text!r}", hint=_hint_of_name(text, workspace))
-        return _only_network(text, known_networks, workspace)
+        from harness.training.user_module import load_value
+
+        return _module_argument(load_value(text), text, task, only_notation)
     try:
         return NetworkArgument(_parsed(text, task))
     except SearchSpaceError as error:
-        # The name of a record may be any text.
+        # A hash or a name; the name of a record may be any text.
         if known_networks := _known(text, workspace):
             return _only_network(text, known_networks, workspace)
+        if may_be_known(text):
+            message = f"no network of this workspace is named {text!r}"
+            raise ContentError(message, hint=_hint_of_name(text, workspace)) from error
         if isinstance(error, NotationError):
             _raise_hint(text, workspace, error)
         raise
@@ -284,7 +283,6 @@ def _raise_hint(text: str, workspace: Workspace, error: NotationError) -> None:
 
 
 def _hint_of_file(path: str) -> str:
-    """Return the argument that was probably meant by a path without ``@``."""
     if path.endswith(".ipynb"):
         return module_source.notebook_hint(path)
     if path.endswith(".py"):
@@ -307,20 +305,20 @@ def _module_argument(value: Any, argument: str, task: Task, only_notation: bool)
     Args:
         value: The module, or a class or function that makes the module.
         argument: Text that names the value; empty for a value of Python.
-        task: Shape of the images and number of classes.
         only_notation: Raise UsageError instead of keeping the module as an op.
     """
     from harness.pytorch.module_graph import Untranslatable
-    from harness.pytorch.translate import tensor_names, translate
+    from harness.pytorch.translate import translate
+    from harness.training.user_module import describe, made_module
 
     name = argument or (value if isinstance(value, type) else type(value)).__name__
-    instance = module_source.made_module(value, name)
+    instance = made_module(value, name)
     try:
         translation = translate(instance, task, name)
     except Untranslatable as error:
         if only_notation:
             raise UsageError(f"{name} has no notation: {error.message}") from error
-        description = _description(value, argument, task)
+        description = describe(value, argument, task)
         say(f"{name} stays a PyTorch module, and the weights of the module are not used: {error.message}")
         say("train, verify, evaluate, report and exports as ONNX and safetensors accept modules; C and PyTorch do not")
         notes = description.notes
@@ -328,38 +326,20 @@ def _module_argument(value: Any, argument: str, task: Task, only_notation: bool)
         network = NetworkArgument(Architecture((description.op,)), parts=description.parts, tensor_names=names)
     else:
         notes = translation.notes
-        names = tensor_names(translation, task)
-        network = NetworkArgument(translation.architecture, translated_module=name, tensor_names=names)
+        network = NetworkArgument(
+            translation.architecture, translated_module=name, tensor_names=translation.tensor_names
+        )
         say(f"{name} is {network.architecture.hash} in the notation, and the weights of the module are not used")
     for note in notes:
         say(f"{name}: {note}")
     return network
 
 
-def _description(value: Any, argument: str, task: Task) -> Description:
-    """Return the description of a module, or of a class or function that makes the module.
-
-    A value without ``argument`` gets the name of the class if code of this name makes the same module: only a module
-    with a name can be built again, for a training.
-    """
-    from harness.training.user_module import describe, described
-
-    if argument:
-        return described(argument, module_source.code_of(argument), task)
-    nameless_network = describe("", "", task, lambda: module_source.made_module(copy.deepcopy(value), "the module"))
-    if class_name := module_source.name_of(value):
-        with suppress(HarnessError):
-            named_network = described(class_name, module_source.code_of(class_name), task)
-            if named_network.op.graph == nameless_network.op.graph:
-                return named_network
-    return nameless_network
-
-
 def _only_network(name: str, matches: Sequence[NetworkArgument], workspace: Workspace) -> NetworkArgument:
     """Return the network of ``matches``, which have this name or a hash that begins with this text, with all rows.
 
-    If several networks share a name, the first of these networks on the leaderboard that reached the target is
-    returned, or else the first, with a warning.
+    Of several networks, the first on the leaderboard that reached the target is returned, or else the first, with a
+    warning.
     """
     hashes = sorted({match.architecture.hash for match in matches})
     if len(hashes) > 1:
@@ -433,7 +413,6 @@ def known_names(workspace: Workspace) -> list[str]:
 
 
 def _hint_of_name(name: str, workspace: Workspace, *further_names: str) -> str:
-    """Return a hint: the most similar known name, else the command that lists all names."""
     similar_name = nearest(name, [*known_names(workspace), *further_names])
     return similar_name or f"'{as_command('leaderboard', '--all')}' lists hashes and names"
 

@@ -47,10 +47,7 @@ def _known_networks() -> Iterable[str]:
 
 
 class _FurtherOptions:
-    """Options that a search lacks, or that have a different meaning in a search.
-
-    ``options.takes`` replaces the defaults by the defaults of the function.
-    """
+    """Options that a search lacks, or that have a different meaning in a search; ``takes`` sets the defaults."""
 
     network = Option[Any, Any](
         None, "An ``Architecture``, the notation, a preset, a hash or name of the leaderboard, ``@FILE``, ``-`` for "
@@ -255,10 +252,9 @@ def _bound(name: str, signature: inspect.Signature, /, *arguments: Any, **keywor
 def _declare(
     function: Callable[..., Any], options: Collection[Option[Any, Any]], required: Collection[Option[Any, Any]] = ()
 ) -> None:
-    """Store options for ``of``, and append the help texts to the section ``Args:`` of the docstring.
+    """Store options for ``of``, and append the help texts to ``Args:``, the last section before ``Raises:``.
 
-    The section must be the last section before ``Raises:``. click stores options in the attribute ``__click_params__``
-    of a function until the function becomes a command.
+    Click stores options in the attribute ``__click_params__`` of a function until the function becomes a command.
     """
     before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
     arguments = "" if "Args:" in before else "\nArgs:"

@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 
 class _TextResult:
-    """Base of the returned objects; notebooks show the text of ``str``."""
-
     __slots__ = ()
 
     def _repr_html_(self) -> str:
@@ -145,7 +143,7 @@ class Explanation(_TextResult):
 def _rows_of_sum(residual: Op, shape: Shape, stored_ties: set[str], indent: str) -> Iterator[tuple[str, ...]]:
     """Yield the rows of the ops inside a residual sum with the input ``shape``, and a closing bracket.
 
-    An ``Analysis`` has only the totals of the sum. A sum inside the sum has no figures.
+    A sum inside the sum has no figures.
     """
     for op in residual.ops:
         output = op.shape(shape)
@@ -510,11 +508,7 @@ class Study(_TextResult):
     """
 
     def __init__(self, folder: Path, workspace: Workspace) -> None:
-        """Read the study.
-
-        Args:
-            folder: Folder of the study.
-            workspace: Workspace with the records.
+        """Read the study of a folder; ``workspace`` has the records.
 
         Raises:
             ContentError: A file of the study is damaged.

@@ -219,15 +219,11 @@ def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
 
 
 def _observer(name: str, purpose: str = "") -> Any:
-    """Return the factory of an observer: a function of the state, a function that prints a line, and an address."""
     return doors.feature(Door.OBSERVERS, name, purpose or f"the log {name}")
 
 
 def _listeners(state: StudyState, request: SearchRequest, progress: Reporter, stack: ExitStack) -> Iterator[Observer]:
-    """Yield the observers of ``--log`` and of ``on_event``, which ``stack`` closes.
-
-    Closing waits up to 30 s for the delivery of the last events to each (``Listener.close``).
-    """
+    """Yield the observers of ``--log`` and of ``on_event``; closing each waits up to 30 s (``Listener.close``)."""
     for name in dict.fromkeys(request.log):
         progress.show(f"opening the log {name}")
         try:
@@ -301,8 +297,6 @@ class SearchReporter(Reporter):
         """Create the reporter before the first event of the search.
 
         Args:
-            config: Configuration of the study.
-            effort: Limits of time and trials, for the status.
             workspace: Workspace of the report; None writes no report.
             verbose: Print the end of every run, not only of failed runs.
         """

@@ -44,7 +44,6 @@ def listener(name: str, log: Log, state: StudyState, say: Callable[[str], None])
 
 
 def _points(event: Event, trials: dict[str, int]) -> Iterator[tuple[str, float, int]]:
-    """Yield the points of an event: name of the curve, value and trial; a proposal adds an item to ``trials``."""
     match event:
         case Proposal():
             trials[event.hash] = event.trial

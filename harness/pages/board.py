@@ -30,8 +30,7 @@ class _BoardEntry(NamedTuple):
     """Row of the leaderboard page.
 
     Attributes:
-        name: Name of the network, the same in all rows of the network.
-        accuracy_pct: Mean test accuracy in per cent; validation accuracy for the tier ``searched``; None if unknown.
+        accuracy_pct: Mean test accuracy; validation accuracy for the tier ``searched``; None if unknown.
         errors: Number of wrong test images per seed; empty without a record.
         allowed_errors: Largest number of wrong test images that reaches the target; 0 without a record.
         commands: Pairs of a command line and a description of the effect.
@@ -47,10 +46,7 @@ class _BoardEntry(NamedTuple):
 
 
 class _RowGroup(NamedTuple):
-    """Rows of a data set and target, best first.
-
-    ``smallest`` is the proven (verified or certified) row with the fewest parameters; None without a proven row.
-    """
+    """Rows of a data set and target, best first; ``smallest`` is the proven row with the fewest parameters."""
 
     dataset: str
     target_pct: float
@@ -61,10 +57,7 @@ class _RowGroup(NamedTuple):
 def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[_RowGroup]:
     """Return the groups of rows, the default target of the first data set before the rest.
 
-    Args:
-        rows: Rows in the order of ``leaderboard_table.ranked``: by data set and target, best first.
-        records: Records of the rows, in any order.
-        workspace: Workspace with the weights of the records.
+    ``rows`` have the order of ``leaderboard_table.ranked``.
     """
     # Keys as ``LeaderboardRow.key``: the key of the record, and False because a claim has no record.
     by_key = {(record.key, False): record for record in records}
@@ -102,7 +95,6 @@ def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list
 
 
 def _commands(row: LeaderboardRow, record: Record | None, workspace: Workspace) -> Iterator[tuple[str, str]]:
-    """Yield pairs of a command for a row and the effect of the command, quickest first."""
     explain = (as_command("explain", row.hash), "shows the layers and their costs")
     if record is None:
         yield as_command(*row.arguments("verify")), "trains the network on fresh seeds and reads the test set"

@@ -112,8 +112,6 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
 
 
 class _SeedRow(NamedTuple):
-    """Network with the validation accuracies of fresh seeds and the test accuracies of verification seeds."""
-
     network: PageNetwork
     fresh_pct: tuple[float, ...]
     test_pct: tuple[float, ...]
@@ -196,7 +194,7 @@ def progress(info: StudyFacts) -> dict[str, Any]:
 def _running(info: StudyFacts) -> list[dict[str, Any]]:
     """Return the first runs in progress: network, seconds since the start, planned epochs and last rung reached.
 
-    The log has no event for the start of a run: a first run starts when the network is proposed.
+    A first run starts when the network is proposed, as the log has no event for the start.
     """
     study = info.study
     indices = _index_by_trial(info)

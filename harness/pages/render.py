@@ -151,7 +151,6 @@ def _environment(package: str) -> jinja2.Environment:
 
 
 def _printable(value: object) -> object:
-    """Return a printed value without forbidden characters, and with a no-break space before a per cent sign."""
     if isinstance(value, Markup | jinja2.Undefined):
         return value
     return _PER_CENT.sub("\N{NO-BREAK SPACE}%", _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", str(value)))
@@ -206,7 +205,6 @@ def _spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def _mean_and_deviation(mean: float | None, deviation: float | None, digits: int = 2) -> str:
-    """Return ``mean ± deviation``, or the mean alone if there is no deviation."""
     if deviation is None or not math.isfinite(deviation):
         return _decimal(mean, digits)
     return f"{_decimal(mean, digits)} \N{PLUS-MINUS SIGN} {_decimal(deviation, digits)}"
@@ -241,9 +239,7 @@ class _StripColumn:
     """Column of the strip.
 
     Attributes:
-        op: Canonical text of the op.
         followers: Canonical text of the elementwise ops in the same column.
-        shape: Shape of the output.
         receptive_field: Shorter edge of the receptive field in input pixels (columns for a series), not clipped to the
             image; None from the first global op on.
         kind: ``shared`` if a convolution of the op has a tie or several poses, ``kernel`` for other convolutions, for
@@ -268,7 +264,6 @@ class _StripColumn:
 
 
 def _columns_of(analysis: Analysis) -> tuple[_StripColumn, ...]:
-    """Return the columns of a network's strip."""
     columns: list[_StripColumn] = []
     shape: Shape = analysis.task.input_shape
     is_global = False  # whether an op has joined all pixels of a map
@@ -313,7 +308,6 @@ class _Bar(NamedTuple):
 
     Attributes:
         edge: Rows of the output.
-        channels: Channels of the output.
         kind: ``own`` (kernel used once), ``posed`` (several orientations), ``tied-1`` to ``tied-3`` (tied kernel) or
             ``linear``.
         sum_index: Index of the residual sum that contains the op, counted from 1; 0 if no sum contains the op.
@@ -326,7 +320,6 @@ class _Bar(NamedTuple):
 
 
 def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
-    """Return the bars of the thumbnail in order of execution."""
     ties: dict[str, int] = {}  # numbers of the ties in order of first use
     bars: list[_Bar] = []
     shape: Shape = task.input_shape
@@ -347,7 +340,6 @@ def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
 
 
 def _thumbnail(architecture: Architecture, task: Task) -> Markup:
-    """Return the thumbnail as SVG with a text alternative."""
     bars = _bars(architecture, task)
     # Bars of the same kind share a path to keep the page small: a report shows a hundred networks.
     outlines: dict[str, str] = {}
@@ -411,7 +403,7 @@ def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
 
 
 def _image_size(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return displayed width and height in CSS pixels; ``shape`` is (rows, columns) of the image."""
+    """Return displayed width and height in CSS pixels; ``shape`` is (rows, columns)."""
     if 1 in shape:
         return _SERIES_SIZE
     scale = min(2.0, _MAX_SIDE / max(shape))
@@ -437,7 +429,7 @@ def _image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
 
 
 def _code(text: str, longest: int = 300) -> str:
-    """Return foreign text as a code span on a single line, cut after ``longest`` characters; a dash if empty."""
+    """Return foreign text as a code span on a single line; a dash if empty."""
     line = _one_line(text)
     line = line if len(line) <= longest else f"{line[:longest]}\N{HORIZONTAL ELLIPSIS}"
     # The macro ``row`` of summary.md escapes each bar as ``\|``, because a bar ends the cell of a table even inside a

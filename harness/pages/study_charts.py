@@ -110,7 +110,6 @@ _KINDS = {
 
 
 def _network_tips(unit: str) -> list[alt.Tooltip]:
-    """Return the tooltip of a row of ``networks_rows``; ``unit`` is the name of the cost."""
     numbers = (f"cost:Q|{unit}|,d", "validation_pct:Q|validation, %|.2f", "seeds:Q", "test_pct:Q|test, %|.3f")
     return charts.tooltips("network:N", *numbers, "state:N")
 
@@ -217,7 +216,6 @@ def _fate(network: PageNetwork) -> str | None:
 
 
 def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
-    """Return the chart of both minimised metrics with the Pareto front; None if the study minimises a single metric."""
     config = info.config
     fates = map(_fate, info.networks)
     points = [{**row, "fate": fate} for row, fate in zip(rows, fates, strict=True) if fate is not None]
@@ -244,7 +242,6 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
 
 
 def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
-    """Return the chart of tried costs and of the effective budget over the time of the search."""
     ended_count = sum(row["ended"] is not None for row in rows)
     if not ended_count:
         return None
@@ -286,7 +283,6 @@ _MAX_NETWORKS_WITH_SEEDS = 8  # networks of the chart of seeds, the answer and t
 
 
 def _seeds_of_networks(info: StudyFacts) -> Any:
-    """Return the chart of all seeds of networks that were trained with several seeds, the answer first."""
     seed_rows, _ = history.seed_spread(info)
     seed_rows = sorted(seed_rows, key=lambda row: row.network is not info.network)[:_MAX_NETWORKS_WITH_SEEDS]
     kinds = {
@@ -328,7 +324,6 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
 
 
 def _learning_curves(info: StudyFacts) -> Any:
-    """Return the chart of validation accuracy by epoch, with a line per network."""
     curves = history.learning_curves(info)
     if not curves:
         return None

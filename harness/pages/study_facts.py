@@ -149,10 +149,7 @@ def front_of(networks: Iterable[PageNetwork]) -> list[PageNetwork]:
 
 
 def _remark(decision: StateDecision | None, most_seeds: int, early_end_texts: Iterable[str]) -> str:
-    """Return the reason of a failed confirmation, and the early ends of runs.
-
-    ``most_seeds`` is the largest number of fresh seeds of a network.
-    """
+    """``most_seeds`` is the largest number of fresh seeds of a network."""
     parts = []
     if decision is not None and decision.state is NetworkState.REFUTED:
         why = why_refuted(decision.fresh_seeds, most_seeds, was_confirmed=decision.was_confirmed)
@@ -168,7 +165,6 @@ def _network(
     row: LeaderboardRow | None,
     predicted_pct_by_trial: Mapping[int, float | None],
 ) -> PageNetwork:
-    """Return the facts of a network from its proposals, its ended runs and its last decision."""
     deciding_runs, other_length_runs = _by_length(results, decision)
     # The latest proposal if no run has ended.
     deciding_trials = [run.trial for run in deciding_runs[:1]]
@@ -208,8 +204,8 @@ def _network(
 def _by_length(results: Sequence[Result], decision: StateDecision | None) -> tuple[list[Result], list[Result]]:
     """Return the runs with the deciding number of epochs, and the remaining runs.
 
-    The deciding number is the number of the decision, else the largest with a complete run, else the largest without a
-    shortened run, else the largest.
+    The number of the decision decides, else the largest with a complete run, else the largest without a shortened run,
+    else the largest.
     """
     by_length: dict[int, list[Result]] = defaultdict(list)
     for result in results:
@@ -225,7 +221,7 @@ def _by_length(results: Sequence[Result], decision: StateDecision | None) -> tup
 
 
 def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float | None]) -> tuple[str, list[Result]]:
-    """Return why runs of a network with an equal number of epochs ended early, and the runs whose accuracies count.
+    """Return why runs with an equal number of epochs ended early, and the runs whose accuracies count.
 
     The text may be empty. The complete runs count, else the pruned runs.
     """
@@ -254,7 +250,6 @@ def _rung_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) 
 
 
 def _sort_key(network: PageNetwork, threshold_pct: float) -> tuple[int, float, float, str]:
-    """Return the key for the order that ``_networks`` describes."""
     accuracy = network.accuracy_pct
     if network.row is not None and network.row.reached:
         return (0, network.cost, 0.0, network.hash)
@@ -271,11 +266,7 @@ def _sort_key(network: PageNetwork, threshold_pct: float) -> tuple[int, float, f
 
 
 class _MeasuredNetwork(NamedTuple):
-    """Network with a recorded test accuracy.
-
-    ``inspections`` has an item per seed that was verified on this machine, and is empty unless the study has trained
-    the network.
-    """
+    """Network with a recorded test accuracy; an inspection per seed that was verified on this machine."""
 
     record: Record
     row: LeaderboardRow
@@ -317,7 +308,6 @@ class StudyFacts:
     is_at_work: bool = False
 
     def __post_init__(self) -> None:
-        """Derive the networks, the answer and the times from the study and the evidence."""
         study = self.study
         self.name = study.folder.name
         self.config = study.config
@@ -389,7 +379,6 @@ def _inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, .
 
 
 def _shown(value: object) -> str:
-    """Return the value of a setting as text; the members of a sequence are separated by spaces."""
     if isinstance(value, tuple | list):
         return " ".join(map(str, value)) or DASH
     return str(value)

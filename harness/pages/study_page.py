@@ -99,11 +99,7 @@ def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
 
 
 def _margin(info: StudyFacts) -> str:
-    """Return the origin of the gap between threshold and target.
-
-    ``measured`` on training images, ``margin for chance`` without a measurement, or empty if the user set the
-    threshold.
-    """
+    """Return the origin of the gap between threshold and target; empty if the user set the threshold."""
     config = info.config
     ratio = ErrorRatio.of(dataset(config.dataset), config.target_pct)
     if round(ratio.threshold_pct(config.target_pct), 6) != config.threshold_pct:
@@ -115,7 +111,6 @@ def _margin(info: StudyFacts) -> str:
 
 
 def _commands(info: StudyFacts) -> list[str]:
-    """Return the command that began the study and the command that trains the answer again, as far as known."""
     commands = []
     if info.sessions and info.sessions[0].event.command:
         commands.append(as_command(*info.sessions[0].event.command[1:]))
@@ -142,7 +137,6 @@ def tryout_page_path(folder: Path, record: Record) -> Path:
 
 
 def _tryout_page(info: StudyFacts) -> str:
-    """Return the file name of the page that runs the answer in the browser; empty if there is no page."""
     if info.record is None:
         return ""
     path = tryout_page_path(info.study.folder, info.record)
@@ -150,11 +144,11 @@ def _tryout_page(info: StudyFacts) -> str:
 
 
 def _caveats(info: StudyFacts) -> dict[str, Any]:
-    """Return the facts behind the caveats of a report.
+    """Return the facts behind the caveats of a report, with the verification ``seeds`` of the answer.
 
-    ``winner_reads`` and ``workspace_reads`` count reads of the test set for the answer and in total. ``seeds`` are the
-    verification seeds of the answer. ``falls`` are the percentage points by which the mean of the fresh seeds is below
-    the first run, for networks whose first run reached the threshold. ``label_errors``: see ``_label_errors``.
+    ``winner_reads`` and ``workspace_reads`` count reads of the test set for the answer and in total. ``falls`` are the
+    percentage points by which the mean of the fresh seeds is below the first run, for networks whose first run reached
+    the threshold. ``label_errors``: see ``_label_errors``.
     """
     answer = info.answer
     threshold_pct = info.config.threshold_pct
@@ -180,8 +174,8 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
 def _label_errors(seeds: Sequence[SeedRun], dataset_name: str) -> dict[str, float] | None:
     """Return the number of ``images`` with a confirmed wrong label, and the mean errors of the seeds.
 
-    ``among`` are the errors on these images, ``outside`` the errors on the remaining images, ``outside_pct`` is the
-    accuracy on the remaining images in per cent. None without seeds or without a list of wrong labels.
+    ``among`` are the errors on these images, ``outside`` the errors on the remaining images, with the accuracy
+    ``outside_pct`` in per cent. None without seeds or without a list of wrong labels.
     """
     label_errors = _CONFIRMED_LABEL_ERRORS.get(dataset_name)
     if not seeds or not label_errors:
@@ -286,9 +280,7 @@ class _Mistake(NamedTuple):
     """Test image that ``seeds`` seeds classified wrongly.
 
     Attributes:
-        image: Index in the test set.
         predictions: Pairs (predicted class, number of seeds), most frequent first.
-        is_mislabelled: Whether the label is a confirmed label error.
         pixels: Grey values of the first channel, row by row; None, as ``label``, without an inspection.
     """
 
@@ -320,7 +312,6 @@ class _Mistakes(NamedTuple):
 
 
 def _mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
-    """Return the mistakes of a record; ``inspections`` of the recorded seeds may be empty."""
     predictions_of_image: dict[int, Counter[int]] = defaultdict(Counter)
     for run in record.seeds:
         for image, prediction in run.wrong:

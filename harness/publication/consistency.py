@@ -181,7 +181,6 @@ def _ledger_faults(path: Path, standings: Survey, shipped: History, history: His
 def _attempt_faults(
     path: Path, entries: ledger.Ledger, record_of: _RecordsByKey, shipped_history: History, own_history: History
 ) -> Iterator[str]:
-    """Yield a fault for each attempt without a record or end, or with seeds of a beacon that is not the declaration."""
     shipped_path = (files.SHIPPED / "records").resolve() / path.name
     shipped_lines = files.log_text(shipped_path).splitlines()
     for attempt in entries.attempts:

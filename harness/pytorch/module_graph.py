@@ -22,8 +22,7 @@ from harness.spaces.ops import SIGNATURES, AvgPool, GlobalAvgPool, LeakyReLU, Ma
 from harness.spaces.space_errors import SearchSpaceError
 from harness.system.errors import ContentError
 from harness.system.user_code import is_users_file
-from harness.training.module_source import quiet
-from harness.training.user_module import BATCH, arguments_of, exported
+from harness.training.user_module import BATCH, arguments_of, exported, quiet
 
 _SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, which a translation leaves out
 _AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # functions of single values that keep the order of the classes
@@ -181,7 +180,6 @@ class ModuleGraph:
         return before
 
     def _between(self, first: Node, last: Node) -> tuple[Step, ...]:
-        """Return the operators after ``first`` up to ``last``, in order of execution."""
         steps: list[Step] = []
         node = last
         while node is not first:
@@ -242,8 +240,6 @@ class ModuleGraph:
         return results
 
     def _result(self, node: Node, results: Mapping[Node, Any]) -> Any:
-        """Return the result of an operator without parameters for ``results`` of the operators before."""
-
         def value_of(source: Node) -> Any:
             value = results[source] if source in results else self.value(source, {})
             return value.clone() if isinstance(value, Tensor) else value  # the operator may work in place
@@ -308,10 +304,7 @@ def _ops_like(samples: Sequence[Tensor], results: Sequence[Any], *, reduces: boo
 
 
 def _is_close(result: Tensor, expected: Tensor, scale: float) -> bool:
-    """Return whether two results for values of a deviation are equal to rounding.
-
-    Large values may overflow in the operators of the user, as in ``log(1 + exp(x))``; such results are not compared.
-    """
+    """Large values may overflow in the operators of the user, as in ``log(1 + exp(x))``, and are not compared."""
     compared = result.isfinite() | (scale <= _SCALES[0])
     return torch.allclose(result[compared], expected[compared], rtol=1e-5, atol=1e-6 * max(scale, 1))
 

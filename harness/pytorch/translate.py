@@ -14,7 +14,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -33,9 +33,8 @@ from harness.spaces.ops import SIGNATURES, Op, Residual, Shape, flat, shape_text
 from harness.spaces.posed import pose_matrix, posed_filters
 from harness.spaces.space_errors import SearchSpaceError
 from harness.system.terminal import counted
-from harness.training.module_source import quiet
 from harness.training.torch_network import TorchNetwork, build
-from harness.training.user_module import BATCH, arguments_of
+from harness.training.user_module import BATCH, arguments_of, quiet
 
 _OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, divided by the largest output if this exceeds 1
 _GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters
@@ -54,11 +53,13 @@ class Translation:
         weights: For each op with tensors, in order of execution: names of the tensors of the user's module, by names in
             the torch module of the op. A joint layer has one entry.
         notes: Sentences about parts that the network leaves out or computes differently.
+        tensor_names: Names of the tensors of the user's module, by names in the state of the network.
     """
 
     architecture: Architecture
     weights: tuple[Mapping[str, str], ...]
     notes: tuple[str, ...]
+    tensor_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def translate(module: nn.Module, task: Task, name: str = "the module") -> Translation:
@@ -97,15 +98,14 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
         count = counted(sum(sizes.values()), "parameter")
         notes.append(f"left out, without an effect on the output: {count} ({', '.join(sizes)})")
     translation = Translation(architecture, tuple(reader.weights), tuple(notes))
-    _Check(module, translation, graph, reader.momenta, task).run()
-    return translation
+    network = _Check(module, translation, graph, reader.momenta, task).run()
+    tensors = zip(_parts_with_tensors(network), translation.weights, strict=True)
+    names = {f"{path}.{name}": tensor_name for path, names in tensors for name, tensor_name in names.items()}
+    return replace(translation, tensor_names=names)
 
 
 def _with_usual_dropout(module: nn.Module) -> nn.Module:
-    """Replace the dropout of this program by modules of torch, which a recording in evaluation mode contains.
-
-    ``module`` is changed and returned.
-    """
+    """Replace the dropout of this program by modules of torch, which a recording in evaluation mode contains."""
     for parent in list(module.modules()):
         for name, part in parent.named_children():
             if isinstance(part, FastDropout):
@@ -129,14 +129,6 @@ def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: 
     return network
 
 
-def tensor_names(translation: Translation, task: Task) -> dict[str, str]:
-    """Return the names of tensors in the user's module, by names in the state of the network of the translation."""
-    with torch.random.fork_rng(devices=[]):
-        parts = _parts_with_tensors(build(translation.architecture, task))
-    tensors = zip(parts, translation.weights, strict=True)
-    return {f"{path}.{name}": tensor_name for path, names in tensors for name, tensor_name in names.items()}
-
-
 def _parts_with_tensors(network: TorchNetwork) -> dict[str, nn.Module]:
     return {
         path: part
@@ -148,9 +140,7 @@ def _parts_with_tensors(network: TorchNetwork) -> dict[str, nn.Module]:
 class _Reader:
     """Translator of recorded operators to ops, in order of execution.
 
-    Attributes:
-        weights: See ``Translation``.
-        momenta: Momentum of each batch normalisation so far, by the name of its running mean.
+    ``momenta`` are the momenta of the batch normalisations so far, by the name of the running mean.
     """
 
     def __init__(self, graph: ModuleGraph, task: Task) -> None:
@@ -167,7 +157,6 @@ class _Reader:
         )
 
     def ops_of(self, steps: Sequence[Step]) -> tuple[Op, ...]:
-        """Return the ops of recorded operators; an operator that only changes the shape has no op."""
         ops: list[Op] = []
         for step in steps:
             before = self._shape
@@ -188,7 +177,6 @@ class _Reader:
         return tuple(ops)
 
     def _op_of(self, node: Node) -> Op | None:
-        """Return the op of an operator, None for an operator without effect."""
         translator = _TRANSLATORS.get(operator(node))
         if translator is None:
             raise _lacks(node, operator(node))
@@ -319,7 +307,6 @@ class _Reader:
         return spec.BatchNorm(unscaled=scale is None, poses=poses, shared=is_shared, tie=tie)
 
     def group_norm(self, node: Node) -> Op:
-        """Return the op of ``group_norm``, or of an ``instance_norm`` or ``layer_norm`` that computes the same."""
         arguments = arguments_of(node)
         scale = arguments["weight"]
         shape = shape_of(arguments["input"])[1:]
@@ -396,7 +383,7 @@ class _Reader:
 
 
 def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
-    """Return a shape without axes of length 1, which do not change the values and their order."""
+    """Return a shape without axes of length 1, which do not change the order of the values."""
     return tuple(edge for edge in shape if edge != 1)
 
 
@@ -473,7 +460,8 @@ class _Check:
     momenta: Mapping[str, float]
     task: Task
 
-    def run(self) -> None:
+    def run(self) -> TorchNetwork:
+        """Return the network of the translation; raise Untranslatable if network and module differ."""
         translation = self.translation
         names_in_use = {name for names in translation.weights for name in names.values()}
         count = sum(parameter.numel() for name, parameter in self.module.named_parameters() if name in names_in_use)
@@ -505,6 +493,7 @@ class _Check:
                 if self.momenta[names["running_mean"]]:  # a cumulative average has no momentum
                     values = (getattr(part, name), self._tensors[names[name]])
                     _check_equal(f"{names[name]} after a batch", *values, _TRAINING_TOLERANCE)
+        return network
 
     @property
     def _tensors(self) -> dict[str, Tensor]:
@@ -513,7 +502,6 @@ class _Check:
     def _compare(
         self, network: TorchNetwork, images: Tensor, factors: Tensor, output_tolerance: float, gradient_tolerance: float
     ) -> list[float]:
-        """Compare outputs and gradients in the mode of the network; return the rates of the module's dropouts."""
         for part in network.modules():
             part.train(network.training and not isinstance(part, FastDropout))
         network.zero_grad()
@@ -535,7 +523,6 @@ class _Check:
 
 
 def _check_equal(subject: str, network_tensor: Tensor | None, module_tensor: Tensor | None, tolerance: float) -> None:
-    """Raise Untranslatable if the tensors of network and module differ; ``tolerance`` as for ``_OUTPUT_TOLERANCE``."""
     assert network_tensor is not None, "the network computes outputs and gradients of all its parameters"
     if module_tensor is None:
         raise Untranslatable(f"the module has no {subject}")

@@ -164,11 +164,7 @@ def calibration_of(candidates: Iterable[Candidate]) -> dict[str, float]:
 
 
 def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
-    """Return the smallest p to propose; higher for trainings that would use the time of a second verification.
-
-    Args:
-        seconds: Training times t, a number or an array; the answer has the same shape.
-    """
+    """Trainings that would use the time of a second verification need a higher p."""
     return np.where(CAUTION * seconds <= time_left.spare_seconds, _MIN_CHANCE, UNLIKELY)
 
 
@@ -201,12 +197,10 @@ class Forecast(NamedTuple):
 
 
 class _Ranking(NamedTuple):
-    """Choices in descending order of the acquisition value.
+    """Choices in descending order of the acquisition value, with distinct networks.
 
-    Attributes:
-        choices: At most ``_MAX_RANKED`` choices, with distinct networks.
-        is_doubted: Whether no pair reaches the smallest chance to propose, which exists only if there are an incumbent
-            and a time limit.
+    ``is_doubted``: no pair reaches the smallest chance to propose, which exists only with an incumbent and a time
+    limit.
     """
 
     choices: list[ScoredOption]

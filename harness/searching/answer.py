@@ -131,10 +131,7 @@ class SearchAnswer:
         ]
 
     def _forecast_document(self) -> dict[str, Any] | None:
-        """Return the forecast of the search; if the target was met, with whether the intervals contain the outcome.
-
-        The outcome in seconds is the time at the end of the verification.
-        """
+        """Return the forecast of the search; if the target was met, with whether the intervals contain the outcome."""
         forecasts = self.state.of_kind(SearchForecast)
         if not forecasts:
             return None
@@ -157,7 +154,6 @@ class SearchAnswer:
         return lines
 
     def _front_documents(self) -> list[dict[str, Any]]:
-        """Return the confirmed Pareto front as plain JSON values."""
         documents = []
         for candidate in self.state.front:
             verdict = self.state.verdicts.get(candidate.proposal.trial)

@@ -110,12 +110,10 @@ def _median_network(space: SearchSpace, budget: int) -> Architecture | None:
 
 
 def _max_seconds(effort: Effort) -> float:
-    """Return the longest time of all runs together, in seconds of a worker."""
     return math.inf if effort.seconds is None else _SHARE_OF_TIME * effort.seconds * effort.workers
 
 
 def _epochs(network: Architecture, data: Dataset, effort: Effort) -> int:
-    """Return the number of epochs per run, so that all runs fit the time at the expected pace."""
     batch = named_recipe(CHOICES[0]).recipe.batch_size
     share = 1.0 if effort.seconds is None else min(1.0, effort.seconds / _SECONDS)
     epochs = max(2, math.ceil(share * _STEPS * batch / data.train_size))

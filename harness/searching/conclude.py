@@ -97,7 +97,6 @@ def _verified(
 
 
 def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> VerifyPlan:
-    """Return the verification plan of a candidate, without seeds."""
     config = plan.config
     effort = plan.effort
     proposal = search.state.candidates[winner.trial].proposal

@@ -292,10 +292,8 @@ def _logged_advice(state: StudyState, verdict: Verification | None) -> Advised |
 def _obstacle_of(search: Search, verdict: Verification | None) -> NearestMiss | Postponed | None:
     """Return the candidate that a longer search could verify or confirm; None without such a candidate.
 
-    Returns:
-        ``Postponed`` for a candidate that waits for its verification; the seconds are the time of all sessions,
-        including this verification. ``NearestMiss`` without an answer or, with an answer, among the smaller candidates
-        that passed the first run.
+    ``Postponed``: the candidate waits for its verification; the seconds are the time of all sessions, including this
+    verification. ``NearestMiss``: there is no answer, or the candidate is smaller and passed the first run.
     """
     state = search.state
     config = search.config
@@ -436,8 +434,7 @@ def _without_answer(state: StudyState, nearest: NearestMiss | None, workspace: W
 def _doubled_limit(config: StudyConfig, stated_options: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Return the options that double the limit of the first metric, as far as the space itself allows.
 
-    Returns:
-        Values by flag; empty if no draw of the space lies between the two limits.
+    Empty if no draw of the space lies between the two limits.
     """
     metric = config.minimised[0]
     limit = config.limits[0]
@@ -495,7 +492,7 @@ def search_arguments(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str
 
 
 def _stated_options(state: StudyState) -> dict[str, tuple[str, ...]]:
-    """Return the options of the command of the last session, by flag; words that form no option are left out."""
+    """Words of the command that form no option are left out."""
     words = state.of_kind(SessionBegan)[-1].event.command[2:]
     options: dict[str, tuple[str, ...]] = {}
     for flag, value in pairwise(words):

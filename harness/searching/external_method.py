@@ -193,7 +193,6 @@ class Asker:
         return InquiryAnswer(None, tuple(repeats), why, lacks_time, infeasible_counts)
 
     def _answer(self, trials: Sequence[TriedNetwork]) -> Architecture:
-        """Return the next network of the method; ContentError as in ``propose``."""
         answer = self.ask(trials)
         try:
             architecture = parse_network(answer, self.space.task)

@@ -156,7 +156,6 @@ class Finder:
     best_options: Sequence[NetworkOption] = ()
 
     def __post_init__(self, inquiry: Inquiry) -> None:
-        """Begin without rejections; ``best_options`` are the best networks of the previous inquiry."""
         self.max_cost = inquiry.max_cost
         self.candidates = inquiry.candidates
         self.time_left = inquiry.time_left
@@ -270,10 +269,7 @@ class Finder:
         return rates
 
     def _observations(self) -> list[Observation]:
-        """Return the latest observations of the study, filled up with evenly spaced prior observations, oldest first.
-
-        At most ``_MAX_OBSERVATIONS`` in total.
-        """
+        """Return the latest observations of the study, filled up with prior observations, oldest first."""
         ratios = rung_ratios(self.candidates.values())
         observations = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
         latest = list(itertools.islice(filter(None, observations), _MAX_OBSERVATIONS))[::-1]
@@ -433,7 +429,6 @@ class Finder:
         return f"{DRAWS:,} further draws contained no new network with {limits}{nearest}", lacks_time
 
     def _has_option_with_endless_time(self) -> bool:
-        """Return whether random draws contain a new network if the time limit of a training is removed."""
         if math.isinf(self.time_left.longest_training):
             return False
         unlimited_time = replace(self.time_left, longest_training=math.inf)

@@ -99,7 +99,6 @@ class NetworkForecast:
     """
 
     def __init__(self, finder: Finder) -> None:
-        """Draw and mutate networks with a fixed seed, and predict the errors of each network."""
         rng = random.Random(0)
         self.finder = finder
         self.acquisition = finder.acquisition()
@@ -199,7 +198,7 @@ def forecast_of(finder: Finder) -> SearchForecast:
 
 
 def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | None]:
-    """Return low, middle and high size with the interval widened by the deviation between equal searches.
+    """Return low, middle and high size, the interval widened by the deviation between equal searches.
 
     The log distances to the middle and the 95 % quantile of this deviation are added in quadrature.
     """

@@ -131,7 +131,6 @@ def explore(search: Search) -> None:
 
 
 def _on_worker_events(search: Search, worker_events: Sequence[WorkerEvent]) -> None:
-    """Handle events of the workers, and inform the observers."""
     # The forecast takes some seconds, in which idle workers would wait for their next jobs.
     if not search.interrupted and all(slot.job is not None for slot in search.executor.slots()):
         _forecast_if_due(search)
@@ -350,7 +349,6 @@ def _log_incumbent(search: Search) -> None:
 
 
 def _forecast_if_due(search: Search) -> None:
-    """Log a forecast of the search once, after the first ``_FORECAST_TRAININGS`` trainings beside the baselines."""
     proposer = search.proposer
     if not search.logs_forecast or not isinstance(proposer, Proposer) or search.state.of_kind(events.SearchForecast):
         return  # a method of a user has no surrogate model

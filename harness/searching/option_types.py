@@ -81,7 +81,6 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
     name = "name or path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name of the data set; a path is read and stored in the workspace first."""
         if isinstance(value, datasets.Dataset):
             return value.name
         if not isinstance(value, str | os.PathLike):

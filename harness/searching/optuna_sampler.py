@@ -51,7 +51,7 @@ class _Member(NamedTuple):
     """Trained network in the population of aging evolution.
 
     Attributes:
-        indices: Decisions, as option indices by name.
+        indices: Option indices by name of the decision.
         violation_pct: Threshold minus validation accuracy, in percentage points.
         cost: Cost of a completed run; None for a run that ended at a rung.
     """
@@ -70,7 +70,6 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], hashes: Container
     Args:
         space: Search space whose conditions include all limits.
         members: All trained networks in order of proposal; the last ``_POPULATION`` form the population.
-        hashes: Hashes of networks proposed earlier.
     """
 
     def fitness(member: _Member) -> tuple[bool, float]:
@@ -205,7 +204,6 @@ class SamplerStudy:
     """
 
     def __init__(self, sampler: str, seeds: Iterator[int]) -> None:
-        """Create an empty study."""
         self.sampler = sampler
         self._seeds = seeds
         # Each proposal sets its own sampler; this placeholder only prevents the default sampler of Optuna.

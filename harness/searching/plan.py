@@ -174,7 +174,6 @@ def plan_search(
 
 
 def _target_pct(data: Dataset, stated_pct: float | None) -> float:
-    """Return the target accuracy in per cent, which must allow at least one error on the test images."""
     target_pct = data.target(stated_pct)
     highest = 100 * (1 - 1 / data.test_size)
     if not statistics.reaches(highest, target_pct):
@@ -257,7 +256,6 @@ def _config(
     training: TrainingChoice,
     data_hash: str,
 ) -> StudyConfig:
-    """Return the configuration of a study, without the start networks."""
     sampler = SURROGATE if request.sampler == AUTO else request.sampler
     recipe = training.named_recipe.recipe
     # No rungs for a user's trainer: a trainer cannot continue from a checkpoint, so each part of a training would

@@ -125,7 +125,6 @@ class _Probes:
 
     Attributes:
         proposer: Source of the baselines and the ladder; makes no proposals.
-        search: Search in memory, whose state has the trained networks.
         until: End of the trainings, on the executor's clock.
         failures: Crashed or timed-out jobs.
     """
@@ -169,9 +168,8 @@ class _Probes:
     def train(self, jobs: Iterable[Job | None]) -> list[tuple[Job, Result]]:
         """Train the jobs until ``until``, and return the jobs that ended with their results, without crashed jobs.
 
-        Args:
-            jobs: Jobs, taken one by one as workers become idle; a generator can use the results of earlier jobs, and
-                yields None if there is no job until a running job has ended.
+        ``jobs`` are taken one by one as workers become idle, so a generator can use earlier results; the generator
+        yields None if there is no job until a running job has ended.
         """
         queue = iter(jobs)
         results = []
@@ -187,7 +185,6 @@ class _Probes:
         return results
 
     def jobs_of_sizes(self) -> Iterable[Job]:
-        """Yield a job for each baseline and each network of the ladder that fits the time."""
         lengths = self.search.config.epoch_choices
         for network in self.proposer.baselines:
             finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
@@ -301,7 +298,7 @@ def _curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curv
     seeds, and an upper bound of the sampling variance, as all runs share the validation images.
 
     Args:
-        errors: Validation errors per run, under the keys ``half`` (middle network on half of the images), ``all``
+        errors: Validation errors per run, with the keys ``half`` (middle network on half of the images), ``all``
             (middle network on all images) and ``largest``.
     """
     means = {name: statistics.mean(counts) for name, counts in errors.items()}

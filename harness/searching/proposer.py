@@ -91,9 +91,8 @@ class Proposer:
     ) -> None:
         """Start without trials.
 
-        Args:
-            has_short_runs: Whether a training of the fewest epochs takes about a second, so that a ladder of such
-                trainings tells more about the data set than the transfer from different data sets.
+        ``has_short_runs``: a training of the fewest epochs takes about a second, so that a ladder of such trainings
+        tells more about the data set than the transfer from different data sets.
         """
         self.space = space
         self.config = config
@@ -218,7 +217,6 @@ class Proposer:
             self.sampler_study.tell(self.running.pop(candidate.proposal.trial), candidate)
 
     def _propose_shorter(self, finder: Finder) -> Proposal | None:
-        """Propose the first network whose run ended at a rung because fewer epochs suffice; None if there is none."""
         for candidate in finder.candidates.values():
             proposal = candidate.proposal
             epochs = candidate.shorter_epochs
@@ -232,10 +230,7 @@ class Proposer:
         return None
 
     def _first_of(self, networks: list[Draw], rule: str, finder: Finder) -> Proposal | None:
-        """Propose the first network of a list that may be trained, and remove all networks up to this network.
-
-        None if no network may be trained; the list is then empty.
-        """
+        """Propose the first network of a list that may be trained, and remove all networks up to this network."""
         while networks:
             network = networks.pop(0)
             if network.architecture.hash in finder.trials_by_hash:
@@ -341,7 +336,7 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     The networks are chosen from random draws, or from the start networks of ``--from``. A handful of runs brackets the
     cost at which the target becomes reachable, for any distribution of costs in the space. The order is by distance
     from two thirds of the log range: an early answer matters more than a small answer, and these costs probably reach
-    the target. Empty if no network is feasible; then ``propose`` states the reason.
+    the target. Empty if no network is feasible.
     """
     rng = random.Random(config.seed)
     feasible_count = 0

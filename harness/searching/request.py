@@ -132,12 +132,9 @@ class _FunctionName(click.types.StringParamType):
 
 
 class _StartNetworksType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """Reads the networks of a study or of the leaderboard."""
-
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the networks (``StartNetworks``)."""
         from harness.searching.start_networks import StartNetworks
 
         if isinstance(value, StartNetworks):
@@ -151,7 +148,7 @@ class _SamplerName(_FunctionName):
     """The name of a sampler, or a function of the user as a text."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the name; a user's function is called once, to check the sampler."""
+        """A user's function is called once, to check the sampler."""
         name = super().convert(value, param, ctx)
         if name not in ("auto", "surrogate"):
             from harness.searching.samplers import check_sampler
@@ -256,7 +253,6 @@ class SearchRequest:
     # fmt: on
 
     def __post_init__(self) -> None:
-        """Set the source of each value to ``call`` if the value differs from the default, else to ``default``."""
         sources = {}
         for option in options_of(type(self)).values():
             is_default = getattr(self, option.name) == option.checked(None)

@@ -30,7 +30,6 @@ class StartNetworks:
     networks: tuple[Architecture, ...]
 
     def __str__(self) -> str:
-        """Return the value of the option."""
         return self.name
 
     @classmethod

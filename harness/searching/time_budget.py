@@ -100,8 +100,6 @@ def pace_of(engine: str, device: str) -> Pace:
 
 
 class _Timed(NamedTuple):
-    """A run that has ended: the family of the network, and measured and estimated seconds."""
-
     family: str
     measured: float
     estimated: float

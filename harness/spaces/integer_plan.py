@@ -260,8 +260,6 @@ def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int], weight_bi
 
 
 class _Item(NamedTuple):
-    """An op, or the begin or end of a residual sum."""
-
     mark: Literal["begin", "end", "op"]
     op: Op
     path: OpPath
@@ -297,7 +295,6 @@ class _Planner:
     skips: list[int] = field(default_factory=list)
 
     def next_form(self, kind: type[_Form], shape: Shape) -> PlannedOp[_Form] | None:
-        """Return the next op if its integer form for inputs of ``shape`` is a ``kind``."""
         if self.position == len(self.items) or self.items[self.position].mark != "op":
             return None
         item = self.items[self.position]
@@ -313,7 +310,6 @@ class _Planner:
         return self.position < len(self.items) and self.items[self.position].mark == "end"
 
     def plan(self, input_shape: tuple[int, int, int]) -> None:
-        """Read all items."""
         source = self.add_map(input_shape, is_signed=False)
         # For a single channel, the weights of the first op absorb mean and scale of the image. Several channels may
         # have different scales, and an op without weights absorbs nothing: both need a scaling step first.
@@ -432,8 +428,8 @@ def _map_shape(shape: Shape) -> tuple[int, int, int]:
 def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMap, ...]:
     """Return the maps with offsets in the arena.
 
-    A network is a chain, so few maps are live at once. If possible, a map overwrites an input of the step. Otherwise
-    the map is placed at the bottom of the arena, at the top, or after a live map.
+    Few maps of a chain are live at once. If possible, a map overwrites an input of the step. Otherwise the map is
+    placed at the bottom of the arena, at the top, or after a live map.
     """
     placed_maps = list(maps)
     last_uses = [0] * len(maps)  # index of the last step that reads each map

@@ -377,11 +377,7 @@ class _Use(NamedTuple):
 # The thousands of networks in a search consist of the same few ops, shapes and receptive fields.
 @lru_cache(maxsize=50_000)
 def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
-    """Return the use of an op with the input shape ``shape`` and the receptive field ``before`` of its input.
-
-    Raises:
-        ShapeError: The op cannot take the input shape.
-    """
+    """Return the use of an op with the input shape ``shape`` and the receptive field ``before`` of its input."""
     after = op.shape(shape)
     parameters, macs = op.cost(shape)
     tied_shape = op.tied_shape(shape)
@@ -402,10 +398,7 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
 
 
 def _shorter_edge(field: _Field, shape: Shape) -> int:
-    """Return the shorter edge of ``field`` after an op with the input shape ``shape``.
-
-    For a series (a single row) this is the number of columns.
-    """
+    """Return the shorter edge of ``field`` after an op with the input shape ``shape``; the columns of a series."""
     is_series = field.rows == 1 and (len(shape) == 1 or shape[1] == 1)
     return field.columns if is_series else min(field.rows, field.columns)
 

@@ -276,8 +276,7 @@ class _Numbers:
 
     Attributes:
         values: Values in ascending order; empty for a parameter of a rule.
-        variable: Reference to a number drawn elsewhere, by a ``let`` or as the argument of a rule; None for a number
-            drawn here.
+        variable: Reference to a number drawn elsewhere, by a ``let`` or as the argument of a rule; else None.
     """
 
     values: tuple[int | float, ...]
@@ -294,8 +293,7 @@ class _Numbers:
 class _Scope:
     """Local names of a statement.
 
-    Attributes:
-        uses: Uses of each parameter of the rule, by name; each argument must suit all uses.
+    ``uses`` has the uses of each parameter of the rule; each argument must suit all uses.
     """
 
     uses: dict[str, list[_Use]] = field(default_factory=dict)
@@ -330,7 +328,7 @@ class _Resolver:
         return name in self.parts or name in self._numbers
 
     def resolve(self, name: str, position: int) -> None:
-        """Resolve the statement ``name`` if this has not been done yet; ``position`` is the offset of a mention."""
+        """Resolve a statement on its first mention; ``position`` is the offset of the mention."""
         if self.knows(name):
             return
         if name in self._active:
@@ -419,7 +417,7 @@ class _Resolver:
         return [SpacePart.either(f"{label}*", branches, list(map(str, numbers)), ordered=True)]
 
     def _joined(self, parts: list[SpacePart], position: int) -> SpacePart:
-        """Return a sequence of parts; raise NotationError if a draw from a space could visit too many parts."""
+        """Raise NotationError if a draw from a space could visit too many parts."""
         part = SpacePart.joined(parts)
         if not self._is_network:
             _check_nodes(part.max_nodes, position)
@@ -480,7 +478,6 @@ class _Resolver:
         return part.residual()
 
     def _op(self, name: str, call: _Tree, scope: _Scope) -> SpacePart:
-        """Return the part of a call of an op, except for ``res``."""
         arguments = _arguments_by_field(name, call)
         try:
             # ``register_variant`` gives a flag and the field of the flag the same name.
@@ -596,7 +593,6 @@ def _keyword(argument: _Tree) -> str | None:
 
 
 def _parameter_of(argument: _Tree, signature: Signature, *, has_number: bool) -> Parameter | None:
-    """Return the parameter that an argument sets; None if the op does not take the argument."""
     word = _keyword(argument)
     option = None if word is None else signature.options.get(word)
     is_flag = option is not None and option.kind is ArgumentKind.FLAG
@@ -609,10 +605,7 @@ def _parameter_of(argument: _Tree, signature: Signature, *, has_number: bool) ->
 
 
 def _check_numbers(op: str, parameter: Parameter, numbers: _Numbers, position: int, scope: _Scope) -> None:
-    """Raise NotationError if a parameter of an op does not allow all numbers.
-
-    A parameter of a rule has no numbers yet; the use is noted, and ``_mention`` checks the arguments of the rule.
-    """
+    """A parameter of a rule has no numbers yet; the use is noted, and ``_mention`` checks the arguments of the rule."""
     if numbers.variable and not numbers.variable.is_let:
         scope.uses[numbers.variable.name].append((op, parameter))
     for value in numbers.values:
@@ -645,7 +638,6 @@ def _word(operand: _Tree) -> tuple[str | None, bool]:
 
 
 def _name(operand: _Tree) -> str | None:
-    """Return the operand if it is a single word without a question mark, else None."""
     word, is_optional = _word(operand)
     return None if is_optional else word
 
@@ -702,11 +694,7 @@ def _parser() -> lark.Lark:
 
 
 def _syntax_tree(text: str, start: Literal["network", "space", "limits"]) -> Any:
-    """Return the syntax tree of a text: ``sequence``, ``definitions`` of a space, or ``limits``.
-
-    Raises:
-        NotationError: The text does not follow the grammar, is too long or is nested too deep.
-    """
+    """Return the syntax tree of a text: ``sequence``, ``definitions`` of a space, or ``limits``."""
     import lark
 
     _check_size(text)
@@ -762,7 +750,7 @@ def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> Not
 
 
 def _without_synonyms(tree: _Tree) -> _Tree:
-    """Replace synonyms of ops by the names of the notation, but keep names that the space defines; return the tree.
+    """Replace synonyms of ops by the names of the notation, but keep names that the space defines.
 
     The stride of a pool is removed if it equals the window size.
     """

@@ -139,7 +139,6 @@ class Mirror:
         files.write_bytes(path, content)
 
     def __enter__(self) -> Self:
-        """Return the mirror."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *more: object) -> None:

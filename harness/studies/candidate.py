@@ -150,7 +150,6 @@ class Candidate:
     shorter_epochs: int | None = None
 
     def __post_init__(self) -> None:
-        """Set ``costs`` to ``cost`` if only one metric is minimised."""
         self.costs = self.costs or (self.cost,)
 
     @property
@@ -235,7 +234,6 @@ class Candidate:
         return min(statistics.mean(sizes), self.cases_of_a_run) if sizes else math.inf
 
     def _least_errors_pct(self, runs: int) -> float:
-        """Return the error rate that is assumed if ``runs`` runs make no error, per cent."""
         return 100 * MIN_COUNTED / (self._images_of_a_run * runs)
 
     @property

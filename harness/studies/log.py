@@ -30,7 +30,6 @@ class StudyLog:
     """The log in the folder of a study, and the checkpoints of unfinished runs."""
 
     def __init__(self, folder: Path) -> None:
-        """Set the paths; nothing is read or written."""
         self.folder = folder
         self._path = folder / "log.jsonl"
 

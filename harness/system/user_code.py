@@ -283,7 +283,6 @@ class Listener:
         """Do nothing: snapshots are not events."""
 
     def __enter__(self) -> Self:
-        """Return the observer."""
         return self
 
     def __exit__(self, *error: object) -> None:

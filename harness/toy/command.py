@@ -91,12 +91,6 @@ def toy(
 
 
 def _rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
-    """Return the loss of the toy network over the updates, with one curve per learning rate.
-
-    Args:
-        curves: Losses of each learning rate.
-        target: Loss to mark with a horizontal line.
-    """
     figure, axes = empty_figure()
     for curve in curves:
         axes.plot(curve.losses, label=f"learning rate {curve.learning_rate:g}")

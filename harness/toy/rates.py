@@ -94,7 +94,6 @@ def remarks(curves: Sequence[RateCurve], target: float) -> list[str]:
 
 
 def _remark(curve: RateCurve) -> str:
-    """Return a sentence about unusual behaviour at a learning rate; empty if there is none."""
     rate = curve.learning_rate
     losses = curve.losses
     if rate == 0:

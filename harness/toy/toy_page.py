@@ -59,7 +59,6 @@ def render() -> str:
 
 
 def _rates_chart(curves: Mapping[float, Sequence[float]]) -> Any:
-    """Return the chart of the toy's loss over the updates, with a line per learning rate."""
     rows: list[charts.Row] = []
     for rate, curve in curves.items():
         points = list(enumerate(curve))[::5]  # every fifth update is enough for a smooth line
@@ -122,12 +121,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
 
 
 def _workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
-    """Return the content of ``toy.xlsx``.
-
-    Args:
-        start: Inputs, targets and first weights, with the names of ``START``.
-        learning_rate: Any finite number.
-    """
+    """Return the content of ``toy.xlsx``; ``start`` has the names of ``START``."""
     content = io.BytesIO()
     book = xlsxwriter.Workbook(content, {"in_memory": True})
     # Fix the date, otherwise equal inputs would not give equal bytes.
@@ -145,7 +139,6 @@ def _workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
 
 
 def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
-    """Write the sheet Inputs: example, first weights and learning rate as input cells, and the results."""
     sheet.set_landscape()
     sheet.fit_to_pages(1, 0)  # a single page wide, any number of pages high
     for column, width in enumerate((16, 12, 44)):
@@ -228,7 +221,6 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
 
 
 def _chart(book: Any, *, is_logarithmic: bool) -> Any:
-    """Return the chart of the loss over the updates, with a logarithmic or a linear axis of the loss."""
     column = _COLUMNS.index("E_total")
     first_row = _FIRST_ROW - 1
     last_row = first_row + _UPDATES

@@ -90,7 +90,7 @@ def _summary_total(network: nn.Module, task: Task) -> int:
 
 
 def _fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
-    """Return fvcore's number of parameters, and its multiply-adds per image in convolutions and linear layers."""
+    """Return fvcore's parameters, and its multiply-adds per image in convolutions and linear layers."""
     # fvcore calls torch.jit, which warns of deprecation.
     with warnings.catch_warnings(action="ignore"):
         from fvcore.nn import FlopCountAnalysis, parameter_count

@@ -306,7 +306,6 @@ class _Converter:
         return self.plan.maps[step.source].largest
 
     def real_numbers(self, step: IntegerStep, sum_scale: float) -> tuple[_Reals, _Reals]:
-        """Return the multipliers and biases of a step before rounding, one per group of channels."""
         scale = self.output_scale(step)
         channels = self.plan.output(step).shape[0]
         biases = np.zeros(channels)
@@ -392,7 +391,6 @@ def _first_of_groups(values: _Reals, count: int) -> _Reals:
 
 
 def _checked(largest: int) -> int:
-    """Return the largest magnitude of a sum; raise ContentError if it needs more than 32 bits."""
     if largest > _INT32_MAX:
         raise ContentError(f"a sum may reach {largest:,}, which exceeds 32 bits")
     return largest

@@ -19,13 +19,10 @@ class RawInputNetwork(nn.Module):
     """Network with preprocessing: raw numbers of a data set are rounded to 256 levels and normalised."""
 
     def __init__(self, network: nn.Module, dataset: Dataset, architecture: Architecture | None = None) -> None:
-        """Wrap ``network``.
+        """Wrap ``network``, a network in evaluation mode, which takes normalised images.
 
-        Args:
-            network: Network in evaluation mode, which takes normalised images.
-            dataset: Data set with the scale of the raw numbers.
-            architecture: Architecture of the network. If given, and the network was trained to end with integers, the
-                logits are those of the integer form.
+        If ``architecture`` is given, and the network was trained to end with integers, the logits are those of the
+        integer form.
         """
         super().__init__()
         self.integers = None
@@ -103,5 +100,4 @@ def raw_numbers(pixels: Tensor, dataset: Dataset) -> Tensor:
 
 
 def _by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
-    """Return values per channel as a tensor (channels, 1, 1) with the type and device of ``like``."""
     return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)

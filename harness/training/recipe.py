@@ -80,7 +80,6 @@ class Recipe:
     weight_bits: Annotated[int, Field(ge=2, le=WIDE_BITS)] = WIDE_BITS
 
     def __post_init__(self) -> None:
-        """Raise ValueError if fields are contradictory."""
         if self.decay_all and self.weight_decay == 0:
             raise ValueError("decay_all requires weight_decay above 0, but weight_decay is 0")
         if self.average_statistics == "recomputed" and self.average_decay == 0:

@@ -264,7 +264,7 @@ class Images:
     classes: int = 10  # number of classes; labels are 0 to classes - 1
 
     def __post_init__(self) -> None:
-        """Check that each channel has a mean and a standard deviation, which the native engine reads."""
+        """The native engine reads a mean and a standard deviation of each channel."""
         channels = self.pixels.shape[1]
         assert len(self.mean) == len(self.deviation) == channels, (
             f"{channels} channels need {channels} means and deviations"
@@ -335,10 +335,7 @@ def _affine_maps(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tens
     """Return affine maps from output to input coordinates, (count, 2, 3), in the form of torch's ``affine_grid``.
 
     The linear part is scale times rotation, plus a shear of the horizontal axis; images without augmentation get the
-    identity.
-
-    Args:
-        draws: Seven uniform draws from 0 to 1 per image, (7, count).
+    identity. ``draws`` are seven uniform draws from 0 to 1 per image, (7, count).
     """
     is_augmented = (draws[6] < recipe.augmented_share).float()
     changes = (2 * draws[:6] - 1) * is_augmented  # (6, count), each from -1 to 1

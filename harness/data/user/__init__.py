@@ -1,8 +1,4 @@
-"""User data sets, from a file, folder or arrays to a stored data set.
-
-`stored` reads, splits and stores data, in the steps of `sources` (with `layouts` and `labels`), `values`,
-`near_duplicates` and `divisions`.
-"""
+"""User data sets, from a file, folder or arrays to a stored data set; `stored` is the entry."""
 
 from harness.data.user.stored import Data, SourceOptions, check_facts, data_name, described_options, descriptions
 from harness.data.user.values import pixels_of

@@ -1,7 +1,7 @@
 """Division of images into training, validation and test parts without leakage.
 
-Images that share a key form a unit, and a unit is never divided. Keys are digests, groups and keys of near-duplicates.
-Choices use SHA-256 of images or groups, so that choices do not depend on the order of images.
+Images that share a key (a digest, a group or a near-duplicate) form a unit, which is never divided. Choices use SHA-256
+of images or groups, so that the order of images has no influence.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from harness.data.user.values import Array
 from harness.system.errors import DataError
 from harness.system.terminal import counted
 
-_SHARE = Fraction(1, 5)  # share of each class that becomes the test or validation part if the source has no such part
-_FEW = 200  # independent images; if any class has fewer, a single split is too noisy and folds are used
+_SHARE = Fraction(1, 5)  # of each class, if the source has no test or validation part
+_FEW = 200  # independent images of a class; with fewer, a single split is too noisy and folds are used
 _FOLDS = 5  # number of folds that take turns in validating
-# Images divided by the effective number (design effect, Kish 1965) up to which copies are neglected: standard errors
-# are at most 5 % too small. The effect of 10 % of the images in pairs is 1.1.
+# Design effect (Kish 1965) up to which copies are neglected: standard errors are at most 5 % too small. The effect of
+# 10 % of the images in pairs is 1.1.
 _NEGLIGIBLE_EFFECT = 1.1
 _MIN_GROUPS = 5  # least number of groups that validate or test, unless a third of all groups is less
-# Least number of fixed validation groups, else folds of all groups take turns: with relative deviations of 0.5 between
-# groups and 0.08 between seeds, the variance of the mean over 78 groups equals the variance over two seeds.
+# Least number of fixed validation groups, else folds take turns: with relative deviations of 0.5 between groups and
+# 0.08 between seeds, the variance of the mean over 78 groups equals the variance over two seeds.
 _FIXED_GROUPS = 78
 ALWAYS_TRAINED = 255  # fold number of images that never validate
 
@@ -47,7 +47,6 @@ class _Units:
     ranks: list[bytes]
 
     def members(self, images: Iterable[int]) -> dict[int, list[int]]:
-        """Return the indices ``images`` by unit, in the order of the ranks."""
         members: dict[int, list[int]] = {}
         for image in images:
             members.setdefault(int(self.of_image[image]), []).append(image)
@@ -77,7 +76,6 @@ def connected_units(keys: Sequence[Array], tag: str = "") -> _Units:
         keys: Keys of each kind, bytes (images,); the first kind determines the ranks.
         tag: Prefix of the hashed keys, so that ranks for different purposes are independent.
     """
-    # A graph with a node for each image and for each distinct key; an edge joins an image with each of its keys.
     image_count = len(keys[0])
     image_nodes = np.tile(np.arange(image_count), len(keys))
     key_nodes = []
@@ -108,7 +106,6 @@ def choose_fifth(labels: Array, units: _Units, is_barred: Array, classes: Sequen
     Args:
         labels: Classes, int64 (images,).
         is_barred: Mask of images that must not be chosen, together with the units of these images.
-        classes: Names of the classes, for messages.
         has_groups: Whether units are groups, of which at least ``_MIN_GROUPS`` or a third are chosen.
 
     Raises:
@@ -161,10 +158,8 @@ def choose_validation(
 
     Args:
         validation: Mask of the validation images if the source defines a validation part.
-        classes: Names of the classes, for messages.
-        has_groups: Whether units are groups.
-        balanced: Whether equally many images of each class validate. Surplus units are always trained on; single
-            surplus images of groups are left out.
+        balanced: Whether equally many images of each class validate. Surplus units are trained on; single surplus
+            images of groups are left out.
 
     Returns:
         Fold in which each image validates, uint8 (images,), or ``ALWAYS_TRAINED``; mask of the images that are used.
@@ -186,7 +181,7 @@ def choose_validation(
     else:
         fold = np.where(validation, 0, ALWAYS_TRAINED).astype(np.uint8)
     validation_indices = np.flatnonzero(fold != ALWAYS_TRAINED)
-    # All cells get equally many images. A cell is a fold, or if balanced a class in a fold.
+    # A cell is a fold, or if balanced a class in a fold.
     cells = fold[validation_indices].astype(int)
     cell_count = int(cells.max()) + 1
     unit_of_image = units.of_image[validation_indices]
@@ -222,7 +217,6 @@ def _folds(labels: Array, units: _Units, fold_count: int, *, balanced: bool) -> 
     for unit in sorted(members, key=lambda unit: (-len(members[unit]), int(classes[unit][0]))):
         if balanced and len(classes[unit]) > 1:
             continue
-        # The fold with the fewest images of the unit's classes, then with the fewest images.
         in_classes = counts[:, classes[unit]].sum(axis=1)
         number = int(np.lexsort((counts.sum(axis=1), in_classes))[0])
         fold[members[unit]] = number
@@ -231,7 +225,7 @@ def _folds(labels: Array, units: _Units, fold_count: int, *, balanced: bool) -> 
 
 
 def evened(cells: Array, unit_of_image: Array, cell_count: int) -> Array:
-    """Return a mask of the images to keep, such that all cells, given for each image, have equally many images.
+    """Return a mask of the images to keep, such that all cells have equally many images.
 
     A unit is kept or dropped as a whole; units that belong to several cells are dropped. The common size is the largest
     for which ``_whole_units`` finds the images to drop in each cell.
@@ -257,7 +251,7 @@ def evened(cells: Array, unit_of_image: Array, cell_count: int) -> Array:
 def _whole_units(images: Array, unit_of_image: Array, count: int) -> list[int] | None:
     """Return ``count`` of ``images`` that form whole units, or None.
 
-    Larger units are taken first, and of equal sizes the unit whose last image is the latest.
+    Larger units are taken first; of equal sizes, the unit whose last image is the latest.
     """
     members: dict[int, list[int]] = {}
     for image in reversed(images.tolist()):
@@ -270,12 +264,9 @@ def _whole_units(images: Array, unit_of_image: Array, count: int) -> list[int] |
 
 
 def overlap(parts: Mapping[str, Array], equal_keys: Array, near_keys: Array, groups: Array | None) -> str:
-    """Return a description of images and groups that belong to two parts, with counts; empty without overlap.
+    """Describe images and groups that belong to two parts, with counts; empty without overlap.
 
     The hash of a user data set covers the text (``training_images.content_digest``), so the wording must not change.
-
-    Args:
-        parts: Indices of the images by name of the part, training part first.
     """
     sentences = []
     for earlier, part in combinations(parts, 2):

@@ -1,7 +1,7 @@
 """Names and order of labels and groups.
 
-Texts are compared in Unicode's form NFC, numbers by value, without any further conversion: the texts ``01``, ``NA`` and
-``True`` remain texts. Classes have the order of `numpy.unique`: numbers by value, texts by code points.
+Texts are compared in Unicode's form NFC, numbers by value: the texts ``01``, ``NA`` and ``True`` remain texts. Classes
+have the order of `numpy.unique`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
     """Return the name of each label, and the names of all classes in order.
 
     Args:
-        values: Integers, whole numbers, truth values or texts, (images,) or (images, 1); groups are read alike.
+        values: Integers, whole numbers, truth values or texts, (images,) or (images, 1).
 
     Raises:
         DataError: A value is none of these, or a text is empty or not printable.
@@ -45,7 +45,7 @@ def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
     unique, indices = np.unique(array, return_inverse=True)
     if kind == "U":
         names = [text_label(value, subject) for value in unique]
-        # Two Unicode forms of the same text need not be neighbours in ``unique``.
+        # Unicode forms of the same text need not be neighbours in ``unique``.
         classes = sorted({*names})
     else:
         names = [str(int(value)) for value in unique]

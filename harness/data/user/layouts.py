@@ -1,7 +1,7 @@
-"""Layouts of folders of pictures: which folders are parts, and which folders are classes.
+"""Layouts of folders of pictures: ``CLASS``, ``PART/CLASS`` and ``CLASS/PART``.
 
-The layouts ``CLASS``, ``PART/CLASS`` and ``CLASS/PART`` are recognised, below any number of folders that contain a
-single folder. A tree that can be read in several ways is refused, with the names of the folders.
+A layout may lie below any number of folders that contain a single folder. A tree that can be read in several ways is
+refused, with the names of the folders.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PART_WORDS = {
 }
 _PLAIN_WORDS = ("data", "dataset", "image", "images", "img", "imgs", "pictures", "photos", "set", "split")
 _MIXED = re.compile(r"(images|imgs)([\W\d_]|part)*", re.IGNORECASE)  # folders such as images_001 are not classes
-# Part by a word in the name of a folder, file or array; glued words such as testset are included.
+# Glued words such as testset are included.
 PART_OF_WORD = {_TEST_FILES: "test"} | {
     word + ending: part for part, text in _PART_WORDS.items() for word in text.split() for ending in ("", *_PLAIN_WORDS)
 }
@@ -66,17 +66,15 @@ _Classes: TypeAlias = list[tuple[str, _Folder]]  # name and folder of each class
 def read_layout(root: Path, left_out: Counter[str]) -> tuple[dict[str, _Classes], str]:
     """Return name and folder of each class, by part, and a remark on the layout, empty for ``CLASS``.
 
-    Args:
-        root: Folder of the data.
-        left_out: Counter to which the paths left out are added, by kind (`kind_of`).
+    Paths left out are added to ``left_out``, by kind (`kind_of`).
 
     Raises:
         DataError: A link leads out of ``root``, the folders are too deep, or parts and classes are ambiguous.
     """
     top = _inner(_scanned(root, root, left_out, _MAX_LEVELS))
     parts = _parts_among(top.full)
-    # The only folder that is called a part may be a class, as in ``bus``, ``car`` and ``train``: unlabelled pictures to
-    # train on would be of no use, whereas unlabelled test pictures are usual beside classes.
+    # The only folder that is called a part may be a class, as in ``bus``, ``car`` and ``train``: unlabelled pictures
+    # are of no use for training, but are usual as test pictures.
     is_class = [*parts.values()] == ["train"] and len(top.full) > 1 and all(folder.pictures for folder in top.full)
     if parts and not is_class:
         left_out["further folder"] += len(top.bare)
@@ -129,7 +127,7 @@ def kind_of(path: Path) -> str:
 
 
 def _part_and_stem(name: str) -> tuple[str, tuple[str, ...]] | None:
-    # Words end at digits, at other characters than letters, and between a small and a capital letter.
+    # Words end at characters other than letters, and between a small and a capital letter.
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     words = re.findall(rf"{_TEST_FILES}|[^\W\d_]+", re.sub(r"hold[\W_]out", "holdout", text))
     parts = {PART_OF_WORD[word] for word in words if word in PART_OF_WORD}

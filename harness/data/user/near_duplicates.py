@@ -1,9 +1,8 @@
 """Detection of near-duplicates: pictures that were saved again, differ by a few grey levels or are shifted by a pixel.
 
-Candidate pairs are nearest neighbours by the magnitudes of low frequencies, which are invariant to shifts; then the
-pixels are compared. Pictures of low contrast may be as near to each other without being copies, but their classes then
-differ. A second comparison finds changed copies of the same class: mirrored, turned by quarters, or of another
-brightness or contrast.
+Candidate pairs are nearest neighbours by the magnitudes of low frequencies, which are invariant to shifts. Pictures of
+low contrast may be near to each other without being copies, but their classes then differ. A second comparison finds
+changed copies of the same class: mirrored, turned by quarters, or of another brightness or contrast.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ from harness.data.user.divisions import components_of, least_keys
 from harness.data.user.values import Array, chunks
 
 _NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
-# Shares of pairs with different classes, as factors of the share among all pairs of pictures (diary 168).
-_COPIES_SHARE = 0.05  # largest share among copies, whose labels may be wrong
-_SIMILAR_SHARE = 0.25  # smallest share among pairs that are no copies
-_NO_COPIES_SHARE = 0.5  # smallest share among all near pairs if none of these are copies
-_MAX_WRONG_LABELS = 10  # number of near pairs with different classes up to which all near pairs count as copies
+# Shares of pairs with different classes, relative to all pairs of pictures (diary 168).
+_COPIES_SHARE = 0.05  # largest among copies, whose labels may be wrong
+_SIMILAR_SHARE = 0.25  # smallest among pairs that are no copies
+_NO_COPIES_SHARE = 0.5  # smallest among all near pairs if none are copies
+_MAX_WRONG_LABELS = 10  # near pairs with different classes up to which all near pairs count as copies
 _MIN_PAIRS = 50  # pairs from which a share is computed
 _MIN_SIDE = 8  # pixels; smaller pictures and series are similar without being copies
 _MIN_CONTRAST = 3  # times _NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
-_TREE_FREQUENCIES = 24  # lowest frequencies, by which the k-d tree finds candidates
+_TREE_FREQUENCIES = 24
 _HIGHEST_FREQUENCY = 8  # periods per side of a picture
 _NEIGHBOURS = 8  # candidates per picture
-_MAX_NEIGHBOURS = 64  # candidates of a picture that has ``_NEIGHBOURS`` or more neighbours
+_MAX_NEIGHBOURS = 64
 _ROWS = 512  # pictures per query of the k-d tree, to limit memory
-_MAX_GAIN = 1.5  # ratio of the contrasts of changed copies; two factors of brightness from 0.8 to 1.2 differ by 1.5
-_MAX_SIDE = 64  # pixels; larger pictures are averaged over blocks before the Fourier transform
+_MAX_GAIN = 1.5  # ratio of the contrasts of changed copies; brightness factors 0.8 and 1.2 differ by 1.5
+_MAX_SIDE = 64  # pixels; larger pictures are averaged over blocks
 
 
 class NearKeys(NamedTuple):
@@ -38,7 +37,7 @@ class NearKeys(NamedTuple):
 
     Attributes:
         keys: Key per picture, bytes (images,): the least digest of the connected component of near-duplicates.
-        levels: Largest root mean square of the difference of a pair, in grey levels of 256 (``_copy_levels``).
+        levels: Largest root mean square of the difference of a pair, in grey levels (``_copy_levels``).
         dropped_pairs: Pairs within ``_NEAR_LEVELS`` with a larger difference.
     """
 
@@ -48,7 +47,7 @@ class NearKeys(NamedTuple):
 
 
 def near_keys(pixels: Array, digests: Array, labels: Array) -> NearKeys:
-    """Return a key per picture, which near-duplicates share, given pixels, digests and classes of all pictures."""
+    """Return a key per picture, which near-duplicates share."""
     firsts, of_image = np.unique(digests, return_index=True, return_inverse=True)[1:]
     class_shares = np.unique(labels, return_counts=True)[1] / len(labels)
     chance = 1 - float((class_shares**2).sum())
@@ -137,14 +136,14 @@ def _near_pairs(pixels: Array, indices: Array, *, unchanged_pairs: Array | None 
                 pairs.append(candidates[pair_differences <= _NEAR_LEVELS])
                 differences.append(pair_differences[pair_differences <= _NEAR_LEVELS])
             crowded_rows.append(rows[is_crowded])
-        # The second pass compares only the rows for which the first pass may have missed neighbours.
+        # Only for these rows the first pass may have missed neighbours.
         rows_to_compare = np.concatenate(crowded_rows)
     distinct, places = np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0, return_index=True)
     return distinct, np.concatenate(differences)[places]
 
 
 def _near_rows(tree: Any, features: Array, radii: Array, rows: Array, count: int) -> tuple[Array, Array]:
-    # Each row is the nearest neighbour of itself; missing neighbours have the number of rows.
+    # Missing neighbours have the number of rows.
     neighbours = tree.query(features[rows, :_TREE_FREQUENCIES], k=count + 1, distance_upper_bound=radii[rows].max())[1]
     positions, columns = np.nonzero(neighbours < len(features))
     pairs = np.stack([rows[positions], neighbours[positions, columns]], axis=1)
@@ -167,13 +166,13 @@ def _features(images: Array, *, changed: bool) -> Array:
     from scipy.fft import fft2
 
     grey = images.mean(1)
-    # ``rows`` and ``columns`` of a block of pixels; ``height`` and ``width`` count blocks.
+    # ``height`` and ``width`` count blocks.
     rows, columns = (-(-side // _MAX_SIDE) for side in grey.shape[1:])
     height = grey.shape[1] // rows
     width = grey.shape[2] // columns
     blocks = grey[:, : height * rows, : width * columns].reshape(len(grey), height, rows, width, columns)
     spectrum = np.abs(fft2(blocks.mean((2, 4)), norm="forward"))
-    # Half of the plane suffices, as the transform of real numbers is symmetric. The Nyquist frequencies are left out.
+    # The transform of real numbers is symmetric. The Nyquist frequencies are left out.
     highest_row = min(_HIGHEST_FREQUENCY, (height - 1) // 2)
     highest_column = min(_HIGHEST_FREQUENCY, (width - 1) // 2)
     plane = [(row, column) for row in range(highest_row + 1) for column in range(-highest_column, highest_column + 1)]
@@ -208,9 +207,9 @@ def _differences(images: Array, partners: Array) -> Array:
 def _changed_differences(images: Array, partners: Array) -> Array:
     """Return the differences of changed copies, (pairs,).
 
-    The difference is the residual of the regression of the picture with the higher contrast on the other picture, the
-    least over mirror images and quarter turns; infinite without a positive correlation, or if the contrasts differ by
-    more than ``_MAX_GAIN``.
+    The difference is the least residual, over mirror images and quarter turns, of the regression of the picture with
+    the higher contrast on the other; infinite without a positive correlation, or if the contrasts differ by more than
+    ``_MAX_GAIN``.
     """
     first, second = (each - each.mean((1, 2, 3), np.float32, keepdims=True) for each in (images, partners))
     turns = range(4) if images.shape[2] == images.shape[3] else (0, 2)

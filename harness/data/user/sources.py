@@ -1,8 +1,4 @@
-"""Readers of user data: folders of pictures, ``.npz``, IDX files, series, arrays and torch data sets.
-
-Each reader returns a `Source` with the stored numbers, label, name and group of every image, and counts the files and
-arrays left out.
-"""
+"""Readers of user data: folders of pictures, ``.npz``, IDX files, series, arrays and torch data sets."""
 
 from __future__ import annotations
 
@@ -28,7 +24,6 @@ from harness.system.errors import DataError, HarnessError, reason
 from harness.system.terminal import counted
 
 DATA_ENDINGS = (".npz", ".ts", ".tsv")  # of files that `source_at` reads
-# Kind of an array by a word in the name of a file or array.
 _KIND_OF_WORD = {
     **dict.fromkeys(("x", "images", "image"), "images"),
     **dict.fromkeys(("y", "labels", "label", "target", "targets"), "labels"),
@@ -39,7 +34,7 @@ _SMALL_CONTENT = 2**26  # bytes of the content
 _MAX_COMPRESSION = 200  # compression ratio; images reach about 50
 
 
-_ITEMS_READ_TWICE = 32  # items of a torch data set; a random flip is missed with probability 2^-32
+_ITEMS_READ_TWICE = 32  # a random flip is missed with probability 2^-32
 
 
 @dataclass(slots=True, eq=False)
@@ -47,9 +42,8 @@ class DataPart:
     """The images of a part, as stored in the source.
 
     Attributes:
-        images: An array or a list with an array per image, for `values.arranged`.
+        images: An array, or a list with an array per image.
         labels: Class name of each image.
-        classes: All class names, by index of the class.
         names: Name of each image for messages.
         groups: Group of each image; empty without ``group_by``.
         channels: Position of the channel axis, ``first`` or ``last``; None if unknown.
@@ -76,8 +70,7 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
     """Read a file or folder.
 
     Args:
-        shape: (channels, rows, columns) to which pictures in folders are resized while reading, to save memory;
-            `values.arranged` resizes the images of other sources.
+        shape: (channels, rows, columns) to which pictures in folders are resized while reading, to save memory.
         group_by: Array of groups in an ``.npz``, or ``_`` for the prefix of file names; None for no groups.
 
     Raises:
@@ -114,7 +107,7 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
         channels: Position of the channel axis; tensors with four axes have the channels first.
 
     Raises:
-        DataError: The numbers of images, labels and groups differ, or the labels or groups are not allowed.
+        DataError: The numbers of images, labels and groups differ, or labels or groups are not allowed.
     """
     label_names, classes = read_labels(labels, f"labels of {part}")
     if hasattr(images, "detach") and images.ndim == 4:
@@ -145,7 +138,6 @@ def _npz(path: Path, group_by: str | None) -> Source:
         for part, keys in _keys_by_part(path, list(arrays)).items():
             if group_by is not None:
                 keys["groups"] = _group_key(group_by, part, list(arrays), path)
-            # The kinds ``images``, ``labels`` and ``groups`` are the names of arguments.
             parts[part] = part_of_arrays(part=part, **{kind: arrays[key] for kind, key in keys.items()})
             unused_arrays = [key for key in unused_arrays if key not in keys.values()]
         may_be_groups = [key for key in unused_arrays if _may_be_groups(arrays[key], parts["train"].labels)]
@@ -194,7 +186,6 @@ def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _by_role(source: Path, words_of: Mapping[str, list[str]], noun: str) -> dict[str, dict[str, str]]:
-    """Return names by part and kind, given the words of each name; DataError if two names state the same."""
     names: dict[str, dict[str, str]] = {}
     for name, words in words_of.items():
         role = _role(words)
@@ -227,7 +218,7 @@ def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
 def _idx_folder(folder: Path) -> Source | None:
     parts = {}
     unused_paths = set(folder.iterdir())
-    # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
+    # The reverse order lets the uncompressed of two files win.
     paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(unused_paths, reverse=True)}
     words_of = {}
     for name, path in sorted(paths.items()):
@@ -266,10 +257,10 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
     if group_by not in (None, "_"):
         allowed_values = "_ (groups are the parts of the file names before the first _)"
         raise DataError(f"groups by {group_by}: allowed for a folder of pictures: {allowed_values}")
-    left_out = Counter[str]()  # number of files by kind (``kind_of``), and of further frames
+    left_out = Counter[str]()  # files by kind (``kind_of``), and further frames
     conversions = Counter[str]()  # number of pictures by remark
     size = 0
-    are_bytes = set[bool]()  # whether pictures have 8 bits per channel; two values: pictures of both kinds
+    are_bytes = set[bool]()  # whether pictures have 8 bits per channel; two values: both kinds
     parts: dict[str, DataPart] = {}
     classes_by_part, remark = read_layout(root, left_out)
     for name, classes in classes_by_part.items():
@@ -343,10 +334,10 @@ def _series(root: Path, _group_by: str | None) -> Source:
         if not path.is_file():
             raise DataError(f"{path} is a device or a pipe, not a file")
         values.check_bytes(path, path.stat().st_size)
-        # Line by line, because texts need much more memory than the array.
+        # Texts need much more memory than the array.
         with path.open(encoding="utf-8-sig") as lines:
             rows, labels = _tsv(path, lines, remarks) if path.suffix.lower() == ".tsv" else _ts(path, lines)
-        # Each series becomes an image with a single row: (1, steps, channels).
+        # A series becomes an image: (1, steps, channels).
         series = [row.T[None] for row in rows]
         parts[part] = part_of_arrays(series, np.array(labels, dtype=object), part, channels="last")
     return Source(name, parts, remarks)
@@ -443,7 +434,6 @@ def _is_header(row: list[str]) -> bool:
     is_numbered_from_steps = row[1:] == [str(index) for index in range(len(row) - 1)] and _number(row[0]) is None
     if is_numbered_from_class or is_numbered_from_steps:
         return True
-    # An empty value or a question mark is a missing number, not a word.
     return len(row) > 1 and all(_number(value) is None and value.strip() not in ("", "?") for value in row[1:])
 
 

@@ -1,7 +1,7 @@
 """User data sets: read a source, check and split the images, and store the result in the workspace.
 
-A stored data set is read by the name ``NAME-HASH``; the hash covers the content. The order of images in the source has
-no influence: a folder of pictures and an ``.npz`` of the same numbers give the same data set.
+A stored data set is read by the name ``NAME-HASH``; the hash covers the content. The order of images in the source and
+the kind of source have no influence.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from harness.system.terminal import counted
 _MAX_CLASSES = 256  # classes of a data set
 _MAX_NAMED = 10  # duplicates listed by name
 _MAX_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
-_FEW_VALUES = 16  # most pixel values of a channel that outliers may have squeezed (see ``_squeezed``)
-_MANY_TIMES = 8  # times the pixel values of the channel, least number of different numbers in the source
+_FEW_VALUES = 16  # pixel values of a channel that outliers may have squeezed (``_squeezed``)
+_MANY_TIMES = 8  # least ratio of different numbers in the source to pixel values of the channel
 _ROUNDED = "different images become equal or nearly equal when numbers are rounded to 256 pixel values"
 # Indices into ``PARTS``.
 _TRAIN, _VALIDATION, _TEST = range(3)
@@ -42,7 +42,7 @@ _TRAIN, _VALIDATION, _TEST = range(3)
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Options of reading a source, described as arguments of `read`; ``str`` returns the command-line options."""
+    """Options of reading a source (`Data.read`); ``str`` returns the command-line options."""
 
     shape: Shape | None = None
     group_by: str | None = None
@@ -51,7 +51,6 @@ class SourceOptions:
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
-        """Raise DataError if a value is not allowed."""
         if self.shape is not None:
             sizes = self.shape if isinstance(self.shape, list | tuple) else ()
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
@@ -78,11 +77,11 @@ class SourceOptions:
 
 
 def data_name(text: str, options: SourceOptions | None = None, name: str = "") -> str:
-    """Return the name of the data set ``text``, after reading and storing the source if ``text`` is a path.
+    """Return the name of a data set, after reading and storing the source if ``text`` is a path.
 
     Args:
-        options: Options of ``data describe``, which are remembered for the path; None uses the remembered options.
-        name: Name for the data set in place of the name of the path.
+        options: Options, which are remembered for the path; None uses the remembered options.
+        name: Name in place of the name of the path.
 
     Raises:
         UsageError: The data set, file or folder does not exist, the data set was read with different options, or the
@@ -160,7 +159,7 @@ def _entries_by_path() -> dict[str, list[_Described]]:
 
 
 def _check_options(spec: Dataset, options: SourceOptions) -> None:
-    # A shape is accepted if the images have this shape, resized or not. allow_overlap does not change the content.
+    # Images may have this shape without being resized. allow_overlap does not change the content.
     requests = (options.shape, options.group_by, options.balanced, options.channels)
     stored_values = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
     if any(value and value != stored_value for value, stored_value in zip(requests, stored_values, strict=True)):
@@ -290,8 +289,6 @@ class _ImageTable:
 
     Attributes:
         numbers: Unscaled images of each part, by index of the part in ``PARTS``.
-        part: Index of the part in ``PARTS``.
-        labels: Index of the class in ``classes``.
         digests: SHA-256 of the unscaled image.
         groups: Name of the group, bytes; None if the source has no groups.
     """
@@ -311,7 +308,7 @@ class _ImageTable:
         return [self.digests] if self.groups is None else [self.groups, self.digests]
 
     def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield the positions in ``indices`` and the unscaled images of blocks of images."""
+        """Yield positions in ``indices``, and the unscaled images, block by block."""
         for part, numbers in self.numbers.items():
             in_part = np.flatnonzero(self.part[indices] == part)
             for block in values.chunks(len(in_part), numbers[0].size):
@@ -329,7 +326,7 @@ class _ImageTable:
 
 
 class _ScaledImages(NamedTuple):
-    """All images in the order of `_ImageTable`, scaled to pixels, with a mask of the test images.
+    """All images in the order of `_ImageTable`, scaled to pixels.
 
     If ``near_stays_together``, splits do not divide near-duplicates.
     """
@@ -353,7 +350,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     overlap = _overlap(source, options, table, images)
     remarks += _remarks(source, table, images)
     duplicates = _duplicates(table, images.pixel_digests)
-    # To save memory, free the numbers when they are no longer needed, and the pixels when the parts hold copies.
+    # To save memory.
     table.numbers.clear()
     scale = images.scale
     unlocked_part, locked_part, groups = _parts_to_write(table, images, fold, is_used, balanced=options.balanced)
@@ -410,9 +407,9 @@ def _image_table(source: Source, options: SourceOptions) -> _ImageTable:
     indices = np.concatenate([np.arange(len(part.labels)) for part in by_index.values()])
     labels = np.array([class_index[label] for part in by_index.values() for label in part.labels])
     digests = np.concatenate([values.digests(images) for images in numbers.values()])
-    # Keys of all kinds are bytes, as digests are; names of groups may contain lone surrogates.
+    # Names of groups may contain lone surrogates.
     keys = [group.encode("utf-8", "surrogateescape") for part in by_index.values() for group in part.groups]
-    # Sort by content, so that the order of the source has no influence on the hash of the data set.
+    # The order of the source must not influence the hash of the data set.
     order = np.lexsort((digests, labels, parts))
     names = {index: part.names for index, part in by_index.items()}
     groups = np.array(keys)[order] if keys else None
@@ -434,7 +431,7 @@ def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, s
 
 
 def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptions) -> dict[int, Array]:
-    """Return the unscaled images of each part, (images, channels, rows, columns), by index of the part.
+    """Return the unscaled images, (images, channels, rows, columns), by index of the part.
 
     The images are removed from the parts, so that memory holds one copy.
     """
@@ -469,10 +466,7 @@ def _scale_remarks(table: _ImageTable) -> list[str]:
 
 
 def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_ScaledImages, Array, Array]:
-    """Return the scaled images with the choice of the test images, and the results of ``choose_validation``.
-
-    Near-duplicates are not divided, unless so many are connected that no split exists.
-    """
+    """Near-duplicates are not divided, unless so many are connected that no split exists."""
     try:
         images = _split_and_scale(table, near_stays_together=True)
         return images, *_choose_folds(table, images, balanced=balanced)
@@ -508,8 +502,8 @@ def _split_and_scale(table: _ImageTable, *, near_stays_together: bool) -> _Scale
         images = _ScaledImages(is_test, scale, pixels, pixel_digests, duplicates, near_stays_together)
         if has_test or not np.isin(images.together[is_test], images.together[~is_test]).any():
             return images
-        # Different numbers became equal or nearly equal pixels on both sides. Another key keeps such images together.
-        # The next split has a different range, which may make more images equal; units only grow.
+        # Different numbers became equal or nearly equal pixels on both sides, and are kept together. The next split has
+        # a different range, which may make more images equal; units only grow.
         keys.append(images.together)
     raise DataError(f"cannot set aside a fifth of the images: {_ROUNDED}")
 
@@ -532,9 +526,8 @@ def _parts_to_write(
     test = np.flatnonzero(images.is_test)
     if balanced:
         labels = table.labels[test]
-        # Each test image is a unit of its own.
         test = test[divisions.evened(labels, unit_of_image=np.arange(len(test)), cell_count=len(table.classes))]
-    # Copies connect groups. A connected group has the least key, so groups without copies keep the order of the names.
+    # A connected group has the least key, so groups without copies keep the order of the names.
     units = divisions.connected_units([*table.keys, images.near_duplicates.keys])
     keys = units.keys[units.of_image]
     validation_keys = keys[image_indices[fold != divisions.ALWAYS_TRAINED]]
@@ -568,7 +561,6 @@ def _remarks(source: Source, table: _ImageTable, images: _ScaledImages) -> list[
     if is_flat and edge >= 8 and edge**2 == columns:
         shape = f"images x {edge} x {edge}"
         remarks.append(f"rows of {columns} numbers are read as series; pictures have the shape {shape}")
-    # A component of near-duplicates has more than one different picture, a component of equal pictures has one.
     duplicates = images.near_duplicates
     component = np.unique(duplicates.keys, return_inverse=True)[1]
     picture_counts = np.bincount(component[np.unique(images.pixel_digests, return_index=True)[1]])
@@ -597,7 +589,7 @@ def _squeezed(numbers: Array, pixels: Array) -> bool:
 
 def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
     _, firsts, inverse = np.unique(digests, return_index=True, return_inverse=True)
-    originals = firsts[inverse]  # for each image the first equal image
+    originals = firsts[inverse]
     repeats = np.flatnonzero(originals != np.arange(len(digests))).tolist()
     duplicates = [f"{table.name(originals[index])} = {table.name(index)}" for index in repeats[:_MAX_NAMED]]
     if len(repeats) > _MAX_NAMED:
@@ -654,7 +646,7 @@ def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
         sums = [DataFile(file, hashlib.sha256(content).hexdigest(), "") for file, content in files.items()]
         spec = replace(spec, all_files=tuple(sums))
     else:
-        # Fields with ``compare=False`` describe the source, which may have changed.
+        # These fields describe the source, which may have changed.
         source_facts = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
         stored_spec = dataset(spec.name)
         if spec.group_by and stored_spec.test_groups:

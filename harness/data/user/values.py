@@ -1,7 +1,7 @@
 """Numbers of images: reading and resizing of pictures, order of axes, and scaling to 0 to 255.
 
-Pictures are read with the stored numbers, so that a picture equals an array of the same numbers. `Scale` is fitted to
-the numbers of a source and stored in the data set for all later numbers.
+Pictures are read with the stored numbers, so that a picture equals an array of the same numbers. `Scale` is fitted to a
+source and stored in the data set.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from harness.system.errors import DataError, reason
 from harness.system.terminal import counted
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_MAX_BYTES = 2**31  # largest size of the data that is read
-_LONG = 4  # ratio of length to width from which images may be series with channels
-# Pillow's format by file ending. Some further formats start external programs, such as PostScript.
+_MAX_BYTES = 2**31
+_LONG = 4  # length over width from which images may be series with channels
+# By file ending. Some further formats start external programs, such as PostScript.
 _FORMATS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
@@ -32,18 +32,18 @@ _FORMATS = {
     **{f".{name.lower()}": name for name in ("PNG", "BMP", "GIF", "WEBP", "TGA")},
 }
 ENDINGS = ", ".join(_FORMATS)
-# Formats with a signature in the first bytes, by which pictures with a wrong ending are read as well.
+# Signatures in the first bytes identify pictures with a wrong ending.
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
-_LARGEST = 1e30  # number whose square is finite in float64, and which is finite in float32
+_LARGEST = 1e30  # its square is finite in float64, and the number in float32
 _BYTES = (0.0, 255.0)  # fixed range of whole numbers
-_SHARES = (0.0, 1.0)  # fixed range of fractions, and of whole numbers that are 0 or 1
-_BEYOND_FIXED_WIDTHS = 0.01  # widths of a fixed range, for rounding; numbers beyond have a different scale
-_BEYOND_WIDTHS = 1.0  # widths of a fitted range; numbers beyond have a different scale
-_LITTLE_BEYOND_WIDTHS = 0.1  # widths of a fitted range; half of many images seldom exceed these
+_SHARES = (0.0, 1.0)  # fractions, and whole numbers that are 0 or 1
+_BEYOND_FIXED_WIDTHS = 0.01  # of a fixed range, for rounding; numbers beyond have a different scale
+_BEYOND_WIDTHS = 1.0  # of a fitted range; numbers beyond have a different scale
+_LITTLE_BEYOND_WIDTHS = 0.1  # of a fitted range; half of many images seldom exceed these
 _SMALL = 0.27  # share of the largest fitted number; bytes are 0.253 of a range from 0 to 1,008
 _SMALL_SPREAD = 0.4  # share of the spread of the fitted numbers
 _TINY = 0.02  # share of the spread; many images with a smaller spread have a different scale
-_HALF = 0.6  # share of the spread; fractions are a half of numbers from -1 to 1
+_HALF = 0.6  # share of the spread; fractions are half of numbers from -1 to 1
 _NORMALISED = -0.25  # the least number of normalised pictures is smaller; -0.42 for MNIST
 _MANY = 8  # images; fewer may be unusual by chance
 _CHUNK = 2**16  # numbers per block
@@ -61,7 +61,7 @@ def check_bytes(subject: object, size: int) -> None:
 
 
 def picture(path: Path) -> tuple[Array, bool, int]:
-    """Return the results of `picture_numbers` for a picture's first frame, and the number of further frames.
+    """Return the results of `picture_numbers` for the first frame, and the number of further frames.
 
     Raises:
         DataError: The file is damaged, too large (by the header) or no picture in the formats of ``_FORMATS``.
@@ -84,7 +84,7 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
     """Return the numbers of a Pillow image, (rows, columns, channels), and whether parts are transparent.
 
     The EXIF orientation is applied, and transparent parts become white. Grey pictures have a single channel, all other
-    pictures three. The numbers are uint8, except that Pillow's modes ``I`` and ``F`` keep the stored numbers.
+    pictures three. Pillow's modes ``I`` and ``F`` keep the stored numbers; all others give uint8.
     """
     from PIL import Image, ImageOps
 
@@ -179,9 +179,8 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
             - (images, rows, columns) with ``none``
             - (series, channels, steps) with ``first``, (series, steps, channels) with ``last``
             - (series, steps) with any value of ``channels``
-        names: Names of the images for messages.
-        channels: Position of the channel axis; None stands for the only possible layout, and for three axes that
-            cannot be series with channels for ``none``.
+        channels: None stands for the only possible layout, and for three axes that cannot be series with channels for
+            ``none``.
         shape: (channels, rows, columns) to resize to; None keeps the size.
 
     Raises:
@@ -203,7 +202,6 @@ def _stacked(
         return np.zeros((0, 1, 1, 1)), channels
     arrays = [as_array(image) for image in images]
     if shape is None and channels == "last" and all(array.ndim > 1 for array in arrays):
-        # If any picture is coloured, grey pictures are repeated to three channels.
         deepest = max(array.shape[-1] for array in arrays)
         arrays = [np.repeat(array, deepest, axis=-1) if array.shape[-1] == 1 else array for array in arrays]
     for index, array in enumerate(arrays):
@@ -218,7 +216,6 @@ def _stacked(
 
 
 def _several_shapes(example_by_shape: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
-    # Files of series are read as (1, steps, channels).
     is_series = all(len(shape) == 3 and shape[0] == 1 for shape in example_by_shape)
     noun = "series" if is_series else "images"
     texts = {shape: "x".join(map(str, (shape[2], *shape[:2]) if is_series else shape)) for shape in example_by_shape}
@@ -229,7 +226,6 @@ def _several_shapes(example_by_shape: Mapping[tuple[int, ...], int], names: Sequ
 
 
 def _resized_all(numbers: Array, shape: Shape) -> Array:
-    # A series is an image of a single row: (channels, 1, steps).
     _, channels, rows, steps = numbers.shape
     if rows == 1 and shape[1] != 1:
         example = shape_text((channels, 1, steps))
@@ -282,8 +278,6 @@ def check_finite(images: Array, where: str = "") -> None:
 def _layouts(images: Array) -> dict[str, Array]:
     """Return images as (images, channels, rows, columns), by each possible position of the channels.
 
-    Positions that would give more than ``MAX_CHANNELS`` channels are left out.
-
     Raises:
         DataError: The values are not finite numbers, or the number of axes is not 2, 3 or 4.
     """
@@ -296,7 +290,7 @@ def _layouts(images: Array) -> dict[str, Array]:
         return {"none": images[:, None, None, :]}
     layouts = {"first": images, "last": np.moveaxis(images, -1, 1)}
     if images.ndim == 3:
-        # Three axes with channels are series, which are stored as images with a single row.
+        # Series are stored as images with a single row.
         layouts = {position: series[:, :, None, :] for position, series in layouts.items()} | {"none": images[:, None]}
     return {position: layout for position, layout in layouts.items() if layout.shape[1] <= MAX_CHANNELS}
 
@@ -321,7 +315,7 @@ def digests(images: Array) -> Array:
 
 
 class _ScaleFault(NamedTuple):
-    """A difference of scales: a predicate for a message, with the numbers as subject, and whether it is certain."""
+    """A difference of scales: a predicate for a message, and whether it is certain."""
 
     text: str
     is_certain: bool
@@ -390,18 +384,16 @@ class Scale:
         picture, and a few images may be unusual, so such differences are not certain.
 
         Args:
-            images: Numbers, (images, channels, rows, columns), at least one image.
-            deviation: Standard deviation of the fitted numbers per channel, as a share of the fitted range.
+            deviation: Standard deviation of the fitted numbers per channel (``deviation``).
         """
         lows = images.min(axis=(2, 3))
         highs = images.max(axis=(2, 3))
         least, most = float(lows.min()), float(highs.max())
         fitted_least, fitted_most = float(self.low.min()), float(self.high.max())
         text = f"range from {least:g} to {most:g}, but the fitted range is {fitted_least:g} to {fitted_most:g}"
-        # A range fitted to a sample with these ends counts too.
         is_fixed = fitted_least == 0 and fitted_most in (1, 255)
         widths = np.maximum(self.low - lows, highs - self.high) / (self.high - self.low)  # of each image, beyond
-        # A single image beyond a fixed range shows a different scale; beyond a fitted range, half of the images do.
+        # Beyond a fixed range, a single image shows a different scale; beyond a fitted range, half of the images do.
         beyond = float(np.median(widths.max(axis=1)))
         if beyond > _BEYOND_WIDTHS or (is_fixed and widths.max() > _BEYOND_FIXED_WIDTHS):
             return _ScaleFault(text, True)
@@ -432,7 +424,7 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
     """Return new numbers, in a form that `Data.from_arrays` accepts, as pixels, uint8 (images, *image_shape).
 
     Raises:
-        DataError: The numbers have a shape or scale different from the data set.
+        DataError: The shape or scale differs from the data set.
     """
     images = as_array(x)
     layouts = _layouts(images)
@@ -442,28 +434,24 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
 
 
 def checked_pixels(spec: Dataset, numbers: Array) -> Array:
-    """Return new numbers (images, channels, rows, columns) as pixels of the data set, uint8 of the same shape.
-
-    A warning is issued if the scale of the numbers is doubtful (`check_scale`).
+    """Return new numbers (images, channels, rows, columns) as pixels, uint8; warn if the scale is doubtful.
 
     Raises:
-        DataError: The numbers have a shape or scale different from the data set.
+        DataError: The shape or scale differs from the data set.
     """
     if numbers.shape[1:] != spec.image_shape:
         shape = "x".join(map(str, numbers.shape[1:]))
         expected_shape = shape_text(spec.image_shape)
         raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {expected_shape}")
-    # Level of the caller of ``predict``, by ``predict_proba``, ``pixels_of`` and this function.
+    # Of the caller of ``predict``, through ``predict_proba``, ``pixels_of`` and this function.
     check_scale(spec, numbers, stacklevel=6)
     return Scale(*map(np.array, spec.number_range)).pixels(numbers)
 
 
 def check_scale(spec: Dataset, numbers: Array, stacklevel: int) -> None:
-    """Raise DataError if the scale of numbers differs from the scale of a data set; warn if this is doubtful.
+    """Raise DataError if the scale of numbers differs from a data set; warn if this is doubtful.
 
-    Args:
-        numbers: Numbers, (images, channels, rows, columns).
-        stacklevel: Level of the warning, as in `warnings.warn` called by this function.
+    ``numbers`` have the shape (images, channels, rows, columns); ``stacklevel`` is as in `warnings.warn`.
     """
     fault = Scale(*map(np.array, spec.number_range)).fault(numbers, np.array(spec.std))
     if fault is not None and fault.is_certain:

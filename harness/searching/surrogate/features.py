@@ -93,12 +93,10 @@ class _NetworkFacts:
 
     @property
     def before_head(self) -> _FeatureMap:
-        """Last map with several positions, else the first map."""
         return next((each for each in reversed(self.maps) if each.positions > 1), self.maps[0])
 
 
 def _maps(analysis: Analysis, pixels_scale: float) -> list[_FeatureMap]:
-    """Return the outputs of the top-level ops that are maps; a single 1x1x1 map if there are none."""
     maps = []
     for layer in analysis.costed_ops:
         if len(layer.output_shape) == 3:
@@ -119,7 +117,6 @@ def _unshared_weights(analysis: Analysis) -> float:
 
 
 def _share(ops: Sequence[_T], counts: Callable[[_T], bool]) -> float:
-    """Return the share of the ops for which ``counts`` is true; 0 without ops."""
     return len(list(filter(counts, ops))) / len(ops) if ops else 0.0
 
 

@@ -117,7 +117,6 @@ class Transfer:
     _KERNEL = CovarianceKernel(constant=0.1, linear=0.045, amplitude=0.4, length_scale=4.0)
 
     def __init__(self, sets: Sequence[Sequence[Observation]]) -> None:
-        """Fit the shared function to ``sets``, the observations of each data set."""
         features = [_features(item.row for item in observations) for observations in sets]
         logs = [np.array([item.log_errors for item in observations]) for observations in sets]
         variances = [np.array([item.variance for item in observations]) for observations in sets]
@@ -180,8 +179,7 @@ class Surrogate:
 
         Args:
             observations: Trainings on the same images, oldest first.
-            belief: Prior errors per ``IMAGES`` images at the centre of the features; None if the observations suffice
-                to ignore other data sets (``Prior.is_settled``).
+            belief: Prior errors per ``IMAGES`` images at the centre of the features; None for ``Prior.is_settled``.
             transfer: Prior mean up to a constant; None for the power law.
         """
         self._log_belief = math.log(_SETTLED_BELIEF if belief is None else belief)
@@ -225,10 +223,6 @@ def _newton_step(observation: Observation, estimate: float) -> tuple[float, floa
 
     The step is (count - expected) / expected with the count of all runs; the variance of the count adds 1 / expected to
     the variance of the log errors.
-
-    Args:
-        observation: Count, number of runs and images.
-        estimate: Log errors before the step, at which ``expected`` and the variance are computed.
     """
     runs = observation.runs
     expected_errors = math.exp(estimate) * observation.images * runs / IMAGES

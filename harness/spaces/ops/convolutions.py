@@ -61,7 +61,6 @@ class Kernel(Op):
         return weights + biases, self.poses * weights * height * width
 
     def _call(self, layer: str, *arguments: object, groups: int = 1) -> LayerCall:
-        """Return the call that creates a layer, without options that have the default value."""
         padding = number_or_pair(self.paddings)
         options = {"poses": self.poses, "stride": self.stride, "padding": padding, "groups": groups, "bias": self.bias}
         defaults = {"poses": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}

@@ -372,8 +372,6 @@ def flat(ops: Iterable[Op]) -> Iterator[Op]:
 
 @lru_cache(maxsize=10_000)
 def _text(op: Op) -> str:
-    """Return the canonical notation of an op: its name, and the arguments that differ from the defaults."""
-
     def has_fixed_values_of(name: str) -> bool:
         return all(getattr(op, field_name) == value for field_name, value in SIGNATURES[name].fixed.items())
 

@@ -119,7 +119,7 @@ class Processes(Executor):
     def _event(self, worker: _Worker) -> WorkerEvent | None:
         """Return the event of a job that has ended or is late, and make the worker idle, with a new process if needed.
 
-        The result is None if the job was given to a new process.
+        None if the job was given to a new process.
 
         Raises:
             DataError, OtherCode, StorageError: Raised by the job (``train``); no further job could run.

@@ -139,7 +139,6 @@ def _outcome(instruction_set: _Level | None, is_double: bool, extra: tuple[str, 
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Declare the types of the functions in engine.cpp, except for ``engine_pairs``, and return ``library``."""
     # Comments list the names of the parameters.
     training = [
         *[c_void_p] * 4,  # program, pixels, labels, order
@@ -183,11 +182,7 @@ def compiler_version() -> str:
 
 
 def _built(options: tuple[str, ...]) -> Path:
-    """Return the path of the library for these options of the compiler; compile if the cache lacks the library.
-
-    Raises:
-        EngineUnavailable: The library cannot be compiled or stored.
-    """
+    """Return the path of the library for these options of the compiler; compile if the cache lacks the library."""
     command = [*compiler(), *options]
     digest = hashlib.sha256("\0".join([*command, compiler_version()]).encode())
     for source in sorted((*_SOURCE_FOLDER.glob("*.cpp"), *_SOURCE_FOLDER.glob("*.h"))):

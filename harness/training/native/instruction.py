@@ -109,12 +109,10 @@ class EngineProgram:
         return self.parameter_count + self.statistics
 
     def _value(self, shape: Shape) -> int:
-        """Add a value of a shape, (channels, rows, columns) or (features,), and return its index."""
         self.values.append(_Value(*shape) if len(shape) == 3 else _Value(shape[0], 1, 1))
         return len(self.values) - 1
 
     def _write(self, shape: Shape, item: _Instruction) -> int:
-        """Add an instruction with a new output value of a shape, and return the index of the value."""
         target = self._value(shape)
         self.instructions.append(replace(item, target=target))
         return target
@@ -196,7 +194,6 @@ def _slope(flat: EngineProgram, activation: spec.Op | None) -> int:
 
 
 def _with_norm(flat: EngineProgram, item: _Instruction, norm: spec.BatchNorm, channels: int) -> _Instruction:
-    """Return the instruction with a BN, whose parameters and statistics are added to the program."""
     shared_poses = norm.poses if norm.shared else 1
     count = channels // norm.poses  # poses share scale and shift
     scale = -1
