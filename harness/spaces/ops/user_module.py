@@ -44,7 +44,7 @@ class UserModule(Op):
     Attributes:
         input: Shape of an image, such as ``1x28x28``.
         parameters: Number of parameters; a tensor that several layers share counts once.
-        macs: Multiply-adds per image (``harness/training/products.py``).
+        macs: Multiply-adds per image (``harness/training/user_modules/products.py``).
         code: SHA-256 of the source code, 12 digits.
         graph: SHA-256 of the recorded operators and of the shapes of all tensors, 12 digits.
         name: ``FILE.py:NAME`` or ``package.module:NAME``; not part of the identity of the network.
