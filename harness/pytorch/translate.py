@@ -1,11 +1,9 @@
 """Translation of PyTorch modules into the notation of networks.
 
 ``torch.export`` records the module in evaluation mode as a graph of ATen operators, which become an op each. A kernel
-or a scale that is computed from a parameter is compared with the kernels and scales of ``harness.spaces.posed`` on
-random values.
-
-The translation is checked: module and network must have equal numbers of parameters, equal outputs and gradients in
-evaluation and training mode, and equal running statistics afterwards.
+or a scale that is computed from a parameter is compared with ``harness.spaces.posed`` on random values. Module and
+network must have equal numbers of parameters, equal outputs and gradients in evaluation and training mode, and equal
+running statistics afterwards.
 """
 
 from __future__ import annotations
@@ -37,13 +35,13 @@ from harness.training.module_source import quiet
 from harness.training.torch_network import TorchNetwork, build
 from harness.training.user_module import BATCH, arguments_of
 
-_OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, divided by the largest output if this exceeds 1
+_OUTPUT_TOLERANCE = 1e-5  # of outputs, divided by the largest output if this exceeds 1
 _GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters
-# The same in training, where rounding errors grow if the values of a channel are nearly equal in a batch.
+# In training, rounding errors grow if the values of a channel are nearly equal in a batch.
 _TRAINING_TOLERANCE = 1e-3
-_CHECKED_IMAGES = 8  # images in the batch of the check
+_CHECKED_IMAGES = 8  # in the batch of the check
 _POSES = (2, 4, 8)  # numbers of poses of the notation
-_EPS = nn.BatchNorm2d(1).eps  # number that normalisations add to a variance, the same in batches and groups
+_EPS = nn.BatchNorm2d(1).eps  # added to a variance, the same in batches and groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +49,8 @@ class Translation:
     """A module in the notation.
 
     Attributes:
-        weights: For each op with tensors, in order of execution: names of the tensors of the user's module, by names in
-            the torch module of the op. A joint layer has one entry.
+        weights: For each op with tensors, in order: names of the tensors of the user's module, by names in the torch
+            module of the op. A joint layer has one entry.
         notes: Sentences about parts that the network leaves out or computes differently.
     """
 
