@@ -23,11 +23,11 @@ from harness.system.errors import ContentError, DataError
 from harness.system.files import Workspace
 from harness.system.statistics import ClassScores, class_scores, roc_auc
 from harness.training.integer import MAP_SCALES, WEIGHT_BITS
-from harness.training.module_source import quiet
 from harness.training.recipe import Precision
 from harness.training.result import Errors, code_version
 from harness.training.torch_network import Images, TorchNetwork, build
 from harness.training.training_loop import class_probabilities
+from harness.training.user_module import quiet
 
 # Difference of the probabilities of two classes below which the classes are tied: processors and libraries round in
 # different orders, and bfloat16 keeps eight bits. Integer results are equal on all machines.

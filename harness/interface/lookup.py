@@ -7,7 +7,6 @@ recipe, data set and target.
 from __future__ import annotations
 
 import ast
-import copy
 import os
 import re
 import sys
@@ -35,7 +34,7 @@ from harness.studies.standing import Standing
 from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import read_each
-from harness.system.errors import ContentError, HarnessError, UsageError, as_command, option_words, reason
+from harness.system.errors import ContentError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
 from harness.system.terminal import counted, say
 from harness.training import module_source
@@ -51,7 +50,7 @@ from harness.training.recipe import (
 from harness.training.result import Result
 
 if TYPE_CHECKING:
-    from harness.training.user_module import Description, ModulePart
+    from harness.training.user_module import ModulePart
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 # PyTorch and Keras use different default slopes.
@@ -241,18 +240,18 @@ def _network_of_text(text: str, workspace: Workspace, task: Task, only_notation:
     if text in PRESETS:
         return NetworkArgument(parse_network(PRESETS[text], task), text)
     if module_source.names_module(text):
-        return _module_argument(module_source.load_value(text), text, task, only_notation)
-    if may_be_known(text):
-        known_networks = _known(text, workspace)
-        if not known_networks:
-            raise ContentError(f"no network of this workspace is named {text!r}", hint=_hint_of_name(text, workspace))
-        return _only_network(text, known_networks, workspace)
+        from harness.training.user_module import load_value
+
+        return _module_argument(load_value(text), text, task, only_notation)
     try:
         return NetworkArgument(_parsed(text, task))
     except SearchSpaceError as error:
-        # The name of a record may be any text.
+        # A hash or a name; the name of a record may be any text.
         if known_networks := _known(text, workspace):
             return _only_network(text, known_networks, workspace)
+        if may_be_known(text):
+            message = f"no network of this workspace is named {text!r}"
+            raise ContentError(message, hint=_hint_of_name(text, workspace)) from error
         if isinstance(error, NotationError):
             _raise_hint(text, workspace, error)
         raise
@@ -300,16 +299,17 @@ def _module_argument(value: Any, argument: str, task: Task, only_notation: bool)
         only_notation: Raise UsageError instead of keeping the module as an op.
     """
     from harness.pytorch.module_graph import Untranslatable
-    from harness.pytorch.translate import tensor_names, translate
+    from harness.pytorch.translate import translate
+    from harness.training.user_module import describe, made_module
 
     name = argument or (value if isinstance(value, type) else type(value)).__name__
-    instance = module_source.made_module(value, name)
+    instance = made_module(value, name)
     try:
         translation = translate(instance, task, name)
     except Untranslatable as error:
         if only_notation:
             raise UsageError(f"{name} has no notation: {error.message}") from error
-        description = _description(value, argument, task)
+        description = describe(value, argument, task)
         say(f"{name} stays a PyTorch module, and the weights of the module are not used: {error.message}")
         say("train, verify, evaluate, report and exports as ONNX and safetensors accept modules; C and PyTorch do not")
         notes = description.notes
@@ -317,31 +317,13 @@ def _module_argument(value: Any, argument: str, task: Task, only_notation: bool)
         network = NetworkArgument(Architecture((description.op,)), parts=description.parts, tensor_names=names)
     else:
         notes = translation.notes
-        names = tensor_names(translation, task)
-        network = NetworkArgument(translation.architecture, translated_module=name, tensor_names=names)
+        network = NetworkArgument(
+            translation.architecture, translated_module=name, tensor_names=translation.tensor_names
+        )
         say(f"{name} is {network.architecture.hash} in the notation, and the weights of the module are not used")
     for note in notes:
         say(f"{name}: {note}")
     return network
-
-
-def _description(value: Any, argument: str, task: Task) -> Description:
-    """Return the description of a module, or of a class or function that makes the module.
-
-    A value without ``argument`` gets the name of the class if code of this name makes the same module: only a module
-    with a name can be built again, for a training.
-    """
-    from harness.training.user_module import describe, described
-
-    if argument:
-        return described(argument, module_source.code_of(argument), task)
-    nameless_network = describe("", "", task, lambda: module_source.made_module(copy.deepcopy(value), "the module"))
-    if class_name := module_source.name_of(value):
-        with suppress(HarnessError):
-            named_network = described(class_name, module_source.code_of(class_name), task)
-            if named_network.op.graph == nameless_network.op.graph:
-                return named_network
-    return nameless_network
 
 
 def _only_network(name: str, matches: Sequence[NetworkArgument], workspace: Workspace) -> NetworkArgument:

@@ -12,7 +12,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -31,9 +31,8 @@ from harness.spaces.ops import SIGNATURES, Op, Residual, Shape, flat, shape_text
 from harness.spaces.posed import pose_matrix, posed_filters
 from harness.spaces.space_errors import SearchSpaceError
 from harness.system.terminal import counted
-from harness.training.module_source import quiet
 from harness.training.torch_network import TorchNetwork, build
-from harness.training.user_module import BATCH, arguments_of
+from harness.training.user_module import BATCH, arguments_of, quiet
 
 _OUTPUT_TOLERANCE = 1e-5  # of outputs, divided by the largest output if this exceeds 1
 _GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters
@@ -52,11 +51,13 @@ class Translation:
         weights: For each op with tensors, in order: names of the tensors of the user's module, by names in the torch
             module of the op. A joint layer has one entry.
         notes: Sentences about parts that the network leaves out or computes differently.
+        tensor_names: Names of the tensors of the user's module, by names in the state of the network.
     """
 
     architecture: Architecture
     weights: tuple[Mapping[str, str], ...]
     notes: tuple[str, ...]
+    tensor_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def translate(module: nn.Module, task: Task, name: str = "the module") -> Translation:
@@ -95,8 +96,10 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
         count = counted(sum(sizes.values()), "parameter")
         notes.append(f"left out, without an effect on the output: {count} ({', '.join(sizes)})")
     translation = Translation(architecture, tuple(reader.weights), tuple(notes))
-    _Check(module, translation, graph, reader.momenta, task).run()
-    return translation
+    network = _Check(module, translation, graph, reader.momenta, task).run()
+    tensors = zip(_parts_with_tensors(network), translation.weights, strict=True)
+    names = {f"{path}.{name}": tensor_name for path, names in tensors for name, tensor_name in names.items()}
+    return replace(translation, tensor_names=names)
 
 
 def _with_usual_dropout(module: nn.Module) -> nn.Module:
@@ -122,14 +125,6 @@ def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: 
             for name, tensor_name in names.items():
                 getattr(part, name).copy_(tensors[tensor_name])
     return network
-
-
-def tensor_names(translation: Translation, task: Task) -> dict[str, str]:
-    """Return the names of tensors in the user's module, by names in the state of the network of the translation."""
-    with torch.random.fork_rng(devices=[]):
-        parts = _parts_with_tensors(build(translation.architecture, task))
-    tensors = zip(parts, translation.weights, strict=True)
-    return {f"{path}.{name}": tensor_name for path, names in tensors for name, tensor_name in names.items()}
 
 
 def _parts_with_tensors(network: TorchNetwork) -> dict[str, nn.Module]:
@@ -463,7 +458,8 @@ class _Check:
     momenta: Mapping[str, float]
     task: Task
 
-    def run(self) -> None:
+    def run(self) -> TorchNetwork:
+        """Return the network of the translation; raise Untranslatable if network and module differ."""
         translation = self.translation
         names_in_use = {name for names in translation.weights for name in names.values()}
         count = sum(parameter.numel() for name, parameter in self.module.named_parameters() if name in names_in_use)
@@ -495,6 +491,7 @@ class _Check:
                 if self.momenta[names["running_mean"]]:  # a cumulative average has no momentum
                     values = (getattr(part, name), self._tensors[names[name]])
                     _check_equal(f"{names[name]} after a batch", *values, _TRAINING_TOLERANCE)
+        return network
 
     @property
     def _tensors(self) -> dict[str, Tensor]:

@@ -1,14 +1,27 @@
-"""PyTorch modules of users that the notation cannot express: identity, counts, checks, and the network for training."""
+"""PyTorch modules of users: execution of the code, and modules that the notation cannot express as trained networks.
+
+Loading executes the user's code. A module outside of the notation has an identity, counts and checks.
+"""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
+import logging
 import math
+import os
+import sys
+import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, fields
 from functools import cache, partial
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,10 +33,12 @@ from torch.nn.parameter import is_lazy
 
 from harness.spaces.network import Task
 from harness.spaces.ops import Shape, UserModule, shape_text
-from harness.system.errors import ContentError
+from harness.spaces.space_errors import nearest
+from harness.system.errors import ContentError, HarnessError, UsageError
+from harness.system.settings import fixed_settings
 from harness.system.terminal import counted
-from harness.system.user_code import OtherCode
-from harness.training.module_source import code_of, fresh_module, quiet
+from harness.system.user_code import OtherCode, declare_operators, guarding_user_code
+from harness.training.module_source import code_of, name_of, source_and_name
 from harness.training.products import module_macs
 
 BATCH = 2  # images in the recorded batch; several, so that a batch is not confused with a single channel
@@ -70,6 +85,120 @@ class Description:
     notes: tuple[str, ...]
     ends_in_softmax: bool
     fault: str = ""
+
+
+def load_value(argument: str) -> Any:
+    """Return the value that a text (``FILE.py:NAME`` or ``package.module:NAME``) names; the user's code is executed.
+
+    Raises:
+        UsageError: The file or the name does not exist.
+        ContentError: The user's code failed.
+    """
+    source_name, name = source_and_name(argument)
+    if source_name.endswith(".py") and not Path(source_name).is_file():
+        raise UsageError(f"{argument}: there is no file {source_name}")
+    with quiet(argument):
+        if source_name.endswith(".py"):
+            source = _from_file(Path(source_name))
+        else:
+            if os.getcwd() not in sys.path:
+                sys.path.append(os.getcwd())
+            source = import_module(source_name)
+    if not hasattr(source, name):
+        raise UsageError(f"{argument}: {source_name} defines no {name}", hint=nearest(name, vars(source)))
+    return getattr(source, name)
+
+
+def fresh_module(argument: str, code: str) -> nn.Module:
+    """Return the named module with new first weights, which depend on the state of torch's global generator.
+
+    ``code`` is the hash of the present code (``code_of``).
+
+    Raises:
+        UsageError: The file or the name does not exist, or the value is not a module.
+        ContentError: The user's code failed.
+    """
+    value = _value_at(argument, code)
+    if isinstance(value, nn.Module):
+        # An instance is made by the code of the file, so the file is executed anew.
+        value = load_value(argument)
+    return made_module(value, argument)
+
+
+@cache
+def _value_at(argument: str, code: str) -> Any:  # ``code`` is a part of the key: changed code is loaded again
+    return load_value(argument)
+
+
+@contextmanager
+def quiet(purpose: str) -> Iterator[StringIO]:
+    """Run the user's module without output or warnings, and without an effect on torch's global random generator.
+
+    Yields the standard output of the module.
+
+    Raises:
+        ContentError: The module failed; the message names file and line.
+    """
+    declare_operators()  # imports torch, so that the settings of torch are restored
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)  # torch.export logs the graph of a module that cannot be recorded
+    output = StringIO()
+    try:
+        with (
+            fixed_settings(),
+            guarding_user_code(purpose, seconds=0),
+            redirect_stdout(output),
+            redirect_stderr(StringIO()),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            yield output
+    finally:
+        logger.setLevel(level)
+
+
+def made_module(value: object, purpose: str) -> nn.Module:
+    """Return a value that is a module, or else the module that a class or function without required arguments makes.
+
+    Raises:
+        UsageError: The value is not a module, or requires arguments.
+        ContentError: The user's code failed.
+    """
+    if isinstance(value, nn.Module):
+        return value
+    if not callable(value):
+        raise UsageError(f"{purpose}: a value of type {type(value).__name__} is not a PyTorch module")
+    required_names = []
+    with suppress(TypeError, ValueError):  # a builtin without a signature
+        parameters = inspect.signature(value).parameters.values()
+        optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        required_names = [each.name for each in parameters if each.default is each.empty and each.kind not in optional]
+    if required_names:
+        hint = "write a function without arguments that returns the module"
+        raise UsageError(f"{purpose} requires the arguments {', '.join(required_names)}", hint=hint)
+    with quiet(purpose):
+        module = value()
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"{purpose} returns a value of type {type(module).__name__}, not a PyTorch module")
+    return module
+
+
+def _from_file(path: Path) -> Any:
+    """Return the executed file; the file may import files of the same folder."""
+    # Files of the same name in several folders are different modules.
+    name = f"user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{path.stem}"
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        # At the end, so that files of the folder do not replace installed packages.
+        sys.path.append(folder)
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    # Copies of instances look up the module of their class.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 class SeededModule(nn.Module):
@@ -174,7 +303,7 @@ def built(op: UserModule, input_shape: tuple[int, int, int]) -> SeededModule:
         input_shape: (channels, rows, columns) of the images.
 
     Raises:
-        ContentError: The op has no name, or the module fails the checks of ``describe``.
+        ContentError: The op has no name, or the module fails the checks of ``_Examination``.
         OtherCode: The module has changed.
         UsageError: There is no file of this name.
     """
@@ -182,13 +311,15 @@ def built(op: UserModule, input_shape: tuple[int, int, int]) -> SeededModule:
         hint = "write it to a file: FILE.py:NAME"
         raise ContentError("a module outside of the notation is trained by its name only", hint=hint)
     # Compared before the code is executed.
-    description = described(op.name, check_code(op), Task(input_shape, op.outputs))
+    description = _named_description(op.name, check_code(op), Task(input_shape, op.outputs))
     if description.fault:
         raise ContentError(f"{op.name} {description.fault}")
     for item in fields(UserModule):
         if item.compare:
             _compare(op, item.name, getattr(description.op, item.name))
-    return SeededModule(fresh_module(op.name).float().cpu(), op.outputs, ends_in_softmax=description.ends_in_softmax)
+    return SeededModule(
+        fresh_module(op.name, op.code).float().cpu(), op.outputs, ends_in_softmax=description.ends_in_softmax
+    )
 
 
 def check_code(op: UserModule) -> str:
@@ -215,22 +346,38 @@ def _compare(op: UserModule, field: str, value: object) -> None:
     raise OtherCode(f"{subject}: {field} is {value}, stated {stated_value}")
 
 
-@cache
-def described(name: str, code: str, task: Task) -> Description:
-    """Return the description of a named module, once per name, code and task; see ``describe``."""
-    return describe(name, code, task, partial(fresh_module, name))
-
-
-def describe(name: str, code: str, task: Task, make: Callable[[], nn.Module]) -> Description:
+def describe(value: Any, argument: str, task: Task) -> Description:
     """Return a module as an op, after a check of the behaviour on random images.
 
-    ``name`` is empty if the module has none, ``code`` the hash of the source code (``code_of``).
+    A value without ``argument`` gets the name of the class if code of this name makes the same module: only a module
+    with a name can be built again, for a training.
+
+    Args:
+        value: The module, or a class or function that makes the module.
+        argument: Text that names the value; empty for a value of Python.
+        task: Shape of the images and number of classes.
 
     Raises:
         ContentError: The module cannot be run or recorded, the behaviour in evaluation mode is random or depends on
             earlier calls or on the rest of the batch, or the weights do not determine the outputs.
+        UsageError: There is no file of this name.
     """
-    return _Examination(name or "the module", task, make).description(name, code)
+    if argument:
+        return _named_description(argument, code_of(argument), task)
+    subject = "the module"
+    nameless_network = _Examination(subject, task, lambda: made_module(copy.deepcopy(value), subject)).description()
+    if class_name := name_of(value):
+        with suppress(HarnessError):
+            named_network = _named_description(class_name, code_of(class_name), task)
+            if named_network.op.graph == nameless_network.op.graph:
+                return named_network
+    return nameless_network
+
+
+@cache
+def _named_description(name: str, code: str, task: Task) -> Description:
+    """Return the description of a named module, once per name, code (``code_of``) and task."""
+    return _Examination(name, task, partial(fresh_module, name, code)).description(name, code)
 
 
 class _Examination:
@@ -249,7 +396,7 @@ class _Examination:
         self._notes: list[str] = []
         self._generator_state: Tensor  # state of torch's global generator after the last call of the module
 
-    def description(self, name: str, code: str) -> Description:
+    def description(self, name: str = "", code: str = "") -> Description:
         weights = list(self.first.parameters())
         if any(map(is_lazy, weights)):
             raise self._refusal("the shapes of a lazy layer are unknown before its first batch")

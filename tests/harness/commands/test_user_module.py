@@ -22,7 +22,8 @@ from harness.spaces.catalog import space
 from harness.spaces.notation import parse_notation
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from harness.training.module_source import fresh_module
+from harness.training.module_source import code_of
+from harness.training.user_module import fresh_module
 from tests.harness.commands.conftest import Trainer
 from tests.harness.pytorch.test_user_module import CONVOLUTION, CONVOLUTION_MACS, DROPOUT
 
@@ -166,7 +167,7 @@ def checkpoint(workspace: Path) -> dict[str, Tensor]:
     (workspace / "net.py").write_text(CHECKPOINT.replace("LAYER", "Tanh"))
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        module = fresh_module("net.py:Net")
+        module = fresh_module("net.py:Net", code_of("net.py:Net"))
         assert isinstance(module.features, nn.Sequential)
         assert isinstance(module.features[1], nn.BatchNorm2d)
         module.features[1].running_mean = torch.randn(4)
@@ -277,7 +278,7 @@ def test_exported_weights_have_the_names_of_the_module_of_the_user(
     line = ["export", "net.py:Net", "--dataset", "mnist-5k", "--recipe", "smoke", "--safetensors", "net.safetensors"]
 
     assert run(line) == 0
-    module = fresh_module("net.py:Net")
+    module = fresh_module("net.py:Net", code_of("net.py:Net"))
     module.load_state_dict(load_file(workspace / "net.safetensors"))  # raises if a name is missing or unexpected
     if layer == "Tanh":
         # With --pytorch, both files of the call have the names of model.py.

@@ -23,9 +23,8 @@ from harness.spaces.notation import parse_network, parse_space
 from harness.spaces.ops import flat
 from harness.spaces.space import draw_uniform
 from harness.system.errors import ContentError, HarnessError, UsageError
-from harness.training.module_source import fresh_module
 from harness.training.torch_network import build
-from harness.training.user_module import arguments_of
+from harness.training.user_module import arguments_of, load_value, made_module
 from tests.harness.pytorch.sources import HEAD, STYLES, source_of, text_of_module
 
 NETWORKS = {  # networks of every op that plain torch has, in the notation
@@ -60,7 +59,7 @@ GRAMMAR = """
 def load_module(text: str, folder: Path) -> nn.Module:
     path = folder / "net.py"
     path.write_text(text)
-    return fresh_module(f"{path}:Net")
+    return made_module(load_value(f"{path}:Net"), "Net")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -560,14 +559,14 @@ def test_name_without_module_is_refused_in_one_line(text: str, name: str, reason
     (tmp_path / "net.py").write_text(text)
 
     with pytest.raises(HarnessError, match=reason) as caught:
-        fresh_module(f"{tmp_path / 'net.py'}:{name}")
+        made_module(load_value(f"{tmp_path / 'net.py'}:{name}"), name)
 
     assert "\n" not in caught.value.message
 
 
 def test_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file"):
-        fresh_module(f"{tmp_path / 'net.py'}:Net")
+        made_module(load_value(f"{tmp_path / 'net.py'}:Net"), "Net")
 
 
 def test_explain_accepts_module_class_and_name(tmp_path: Path) -> None:

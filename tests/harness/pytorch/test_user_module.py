@@ -27,7 +27,7 @@ from harness.training.recipe import Recipe
 from harness.training.run import TrainingData, to_safetensors
 from harness.training.torch_network import build
 from harness.training.training_loop import start
-from harness.training.user_module import Description, SeededModule, describe, described
+from harness.training.user_module import Description, SeededModule, describe
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
 from tests.harness.pytorch.sources import HEAD
@@ -42,7 +42,7 @@ def description(text: str, folder: Path) -> Description:
     """Return the description of ``net.py:Net`` with this text."""
     (folder / "net.py").write_text(text)
     name = f"{folder / 'net.py'}:Net"
-    return described(name, code_of(name), MNIST)
+    return describe(None, name, MNIST)
 
 
 GROUPS = source("self.n = nn.GroupNorm(2, 10)", "return self.n(self.c(x)).mean((2, 3))")
@@ -243,7 +243,7 @@ def test_file_may_import_torchvision_that_does_not_load(workspace: Path) -> None
     Path("torchvision/_C.so").write_text("not a library")
     Path("torchvision/__init__.py").write_text("import torch\ntorch.ops.torchvision.nms\n")
     Path("net.py").write_text(f"import torchvision\n{GROUPS}")
-    code = "from harness.training.module_source import load_value; print(load_value('net.py:Net').__name__)"
+    code = "from harness.training.user_module import load_value; print(load_value('net.py:Net').__name__)"
     environment = os.environ | {"PYTHONPATH": f"{workspace}{os.pathsep}{REPOSITORY}"}
 
     process = subprocess.run(
@@ -417,7 +417,7 @@ class Sine(nn.Module):
 
 
 def test_describe_counts_module_without_name() -> None:
-    assert describe("", "", MNIST, Sine).op.parameters == CONVOLUTION
+    assert describe(Sine, "", MNIST).op.parameters == CONVOLUTION
 
 
 # Multiply-adds of operators ---------------------------------------------------------------------------------------
