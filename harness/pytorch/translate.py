@@ -114,9 +114,7 @@ def _with_usual_dropout(module: nn.Module) -> nn.Module:
 def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: Task) -> TorchNetwork:
     """Return the network of a translation with the weights of the module.
 
-    Args:
-        tensors: Parameters and buffers of the module, by name.
-        task: Shape of the images and number of classes.
+    ``tensors`` are parameters and buffers of the module, by name.
     """
     with torch.random.fork_rng(devices=[]):  # the initialisation must not advance the user's random generator
         network = build(translation.architecture, task)
@@ -146,7 +144,7 @@ class _Reader:
         self.momenta: dict[str, float] = {}
         self._graph = graph
         self._shape: Shape = task.input_shape  # output shape of the latest op, without the batch
-        # Number of operators that use each parameter and buffer, by name.
+        # Operators that use each parameter and buffer.
         self._uses = Counter(
             source
             for node in module_graph.operators(graph.steps)
@@ -278,7 +276,7 @@ class _Reader:
         names = ("weight", "bias", "running_mean", "running_var")
         tensors = {name: arguments[name] for name in names if arguments[name] is not None}
         uses = {self._uses[source] for value in tensors.values() for source in self._graph.sources(value)}
-        # A module that is called several times uses each of its learned tensors and statistics equally often.
+        # A module that is called several times uses each of its tensors equally often.
         is_joint = len(tensors) > 2 and len(uses) == 1 and uses != {1}
         weight_names = self._add_weights(node, tensors, shared_names=("weight", "bias"), is_joint=is_joint)
         self.momenta[weight_names["running_mean"]] = arguments["momentum"]
@@ -408,7 +406,7 @@ def _paddings(node: Node, padding: Any, window: tuple[int, int]) -> tuple[int, i
 
 # Functions of torch and of torch.nn.functional.
 _DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout")
-# Operators that keep the values and their order; ``_check_shape`` checks the new shape.
+# These keep the values and their order; ``_check_shape`` checks the new shape.
 _SHAPE_ONLY = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous", "clone", "alias", "to")
 _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
     "conv2d": _Reader.convolution,
@@ -438,7 +436,7 @@ class _WithoutDropout(TorchFunctionMode):
         keywords = kwargs or {}
         if getattr(func, "__name__", "") not in _DROPOUTS:
             return func(*args, **keywords)
-        # The functions of torch and of torch.nn.functional have different names of the third argument.
+        # torch and torch.nn.functional name the third argument differently.
         values = dict(zip(("input", "p", "training"), args, strict=False)) | keywords
         if values.get("training", values.get("train", True)) and values.get("p", 0.5):
             self.rates.append(values.get("p", 0.5))
@@ -527,6 +525,6 @@ def _check_equal(subject: str, network_tensor: Tensor | None, module_tensor: Ten
     if network_tensor.shape != module_tensor.shape:
         raise Untranslatable(f"the {subject} of the module have the shape {shape_text(tuple(module_tensor.shape))}")
     difference = (network_tensor - module_tensor).abs().max().item()
-    # ``not <=`` instead of ``>``, so that NaN is rejected too.
+    # Rejects NaN too.
     if not difference <= tolerance * max(1.0, module_tensor.abs().max().item()):
         raise Untranslatable(f"the {subject} of the module and of its translation differ by {difference:.3g}")
