@@ -179,14 +179,14 @@ class Record:
         row = f"{self.hash}-{self.recipe_hash}-{self.dataset}"
         return records / "weights" / row / f"seed-{index:04d}.safetensors"
 
-    def kept_weights(self, own: Path, index: int) -> Path | None:
-        """Return the existing weight file of a seed, shipped or in ``own``; None if there is none."""
-        paths = (self.weights_path(folder, index) for folder in (files.SHIPPED / "records", own))
+    def kept_weights(self, records_folder: Path, index: int) -> Path | None:
+        """Return the existing weight file of a seed, shipped or in ``records_folder``, or None."""
+        paths = (self.weights_path(folder, index) for folder in (files.SHIPPED / "records", records_folder))
         return next((path for path in paths if path.exists()), None)
 
-    def kept_indices(self, own: Path) -> list[int]:
+    def kept_indices(self, records_folder: Path) -> list[int]:
         """Return the indices of the recorded seeds that have weight files, in order."""
-        return [run.index for run in self.seeds if self.kept_weights(own, run.index)]
+        return [run.index for run in self.seeds if self.kept_weights(records_folder, run.index)]
 
     @property
     def group_errors(self) -> GroupErrors:
@@ -264,13 +264,13 @@ def _joined(old_record: Record, record: Record) -> Record:
     )
 
 
-def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record]:
-    """Return all records, the records in ``own`` joined with the shipped records, in the order of the file names.
+def read_all(records_folder: Path, damage: list[ContentError] | None = None) -> list[Record]:
+    """Return the shipped records joined with the records in ``records_folder``, in the order of the file names.
 
     Damaged records and records of a missing data set are left out: added to ``damage``, or else reported once.
     """
     by_name: dict[str, Record] = {}
-    for folder in (files.SHIPPED / "records", own):
+    for folder in (files.SHIPPED / "records", records_folder):
         records, faults = read_each(read, sorted(folder.glob("*-*.json")))
         report_damage(faults, damage)
         for record in records:
@@ -440,16 +440,16 @@ def read_weights(path: Path) -> WeightFile:
     return WeightFile(path, arrays, properties, names.tied, names.state)
 
 
-def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
+def read_recorded(records_folder: Path, record: Record, index: int) -> WeightFile:
     """Read the weights of a recorded seed and check the file against the record.
 
     Raises:
         ContentError: There is no weight file, or the file is damaged or not the file of this seed.
     """
     run = record.seed(index)
-    path = record.kept_weights(own, index)
+    path = record.kept_weights(records_folder, index)
     if run is None or path is None:
-        indices = ", ".join(map(str, record.kept_indices(own)))
+        indices = ", ".join(map(str, record.kept_indices(records_folder)))
         note = f"stored seeds: {indices}" if indices else "no weights are stored"
         verify = as_command(*record.key.arguments("verify", record.recipe_name, "--seeds", str(index + 1)))
         hint = f"{verify} trains and tests the seed again"

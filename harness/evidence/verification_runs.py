@@ -292,8 +292,8 @@ class _SeedCollector:
             weights_file = _weights_file(_folder_of(self.plan, self._workspace), run.index)
             path = self.record.weights_path(self._workspace.records, run.index)
             # Shipped weights are not copied.
-            is_own = self.record.kept_weights(self._workspace.records, run.index) in (None, path)
-            if is_own and weights_file.exists():
+            is_unshipped = self.record.kept_weights(self._workspace.records, run.index) in (None, path)
+            if is_unshipped and weights_file.exists():
                 files.write_bytes(path, weights_file.read_bytes())
         if original is not None:
             self.rerun_results[run.index] = run

@@ -16,9 +16,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from harness.data import own, training_images
+from harness.data import training_images, user
 from harness.data.datasets import plain_name
-from harness.data.own.labels import read_labels
+from harness.data.user.labels import read_labels
 from harness.evidence.certificate import Certificate
 from harness.evidence.record import read_all
 from harness.interface import api, verification
@@ -134,7 +134,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             seed = self.random_state
             if not isinstance(seed, Integral):
                 seed = check_random_state(seed).randint(2**31)
-            self.data_ = own.Data.from_arrays(self.study, numbers, labels, groups=groups, channels=self.channels)
+            self.data_ = user.Data.from_arrays(self.study, numbers, labels, groups=groups, channels=self.channels)
             self.classes_ = np.unique(labels)
             self._given = numbers, labels  # of this name in pickles of earlier versions
             self._groups = groups
@@ -216,7 +216,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         check_is_fitted(self, "network_")
         with _errors_as_value_errors():
-            pixels = own.pixels_of(self.data_, self._validated(X))
+            pixels = user.pixels_of(self.data_, self._validated(X))
             return _probabilities(self._model, pixels)[:, self._columns]
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
@@ -250,14 +250,14 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         check_is_fitted(self, "network_")
         with _errors_as_value_errors():
-            fitted_images = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
-            images = own.pixels_of(self.data_, X_test)
+            fitted_images = {image.tobytes() for image in user.pixels_of(self.data_, self._given[0])}
+            images = user.pixels_of(self.data_, X_test)
             repetitions = sum(image.tobytes() in fitted_images for image in images)
             if repetitions:
                 raise DataError(f"{repetitions} of the {len(images)} images for the certificate were used in fit")
             # Pickles of versions without groups lack the attribute ``_groups``.
             groups_of_parts = {"groups": getattr(self, "_groups", None), "groups_test": groups}
-            data = own.Data.from_arrays(
+            data = user.Data.from_arrays(
                 "certified", *self._given, X_test, y_test, **groups_of_parts, channels=self.channels
             )
             target_pct = round(100 * self.target, 10)

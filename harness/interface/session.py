@@ -142,7 +142,7 @@ def run_search_with_progress(
                 baselines=baseline_networks(plan.data.task),
                 observers=observers,
                 planning_seconds=plan.training.planning_seconds,
-                logs_forecast=_is_first_on_own_data(plan),
+                logs_forecast=_is_first_on_user_data(plan),
             )
             # If the sampler or the logger cannot be made, the database gets no study.
             if request.storage is not None:
@@ -181,7 +181,7 @@ def _opened_state(plan: SearchPlan) -> StudyState:
     return state
 
 
-def _is_first_on_own_data(plan: SearchPlan) -> bool:
+def _is_first_on_user_data(plan: SearchPlan) -> bool:
     """Return whether this search minimises parameters only and is the first on data of the user.
 
     Such a user does not know yet which size and time to expect, so the search logs a forecast.

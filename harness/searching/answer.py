@@ -119,14 +119,14 @@ class SearchAnswer:
         config = self.state.config
         row = self._own_verdict.row
         verify = row.arguments("verify", "--seeds", str(row.seeds))
-        own = ("verify", "FILE.py:NAME", *verify[2:])
+        verify_module = ("verify", "FILE.py:NAME", *verify[2:])
         ranking = ("leaderboard", "--dataset", config.dataset, "--target", f"{config.target_pct:.12g}")
         return [
             f"  {row.architecture}",
             *filter(None, [end.caveat]),
             f"export: {end.export}",
             f"verify again: {as_command(*verify)}",
-            f"compare a PyTorch module of your own: {as_command(*own)}",
+            f"compare a PyTorch module of your own: {as_command(*verify_module)}",
             f"ranking: {as_command(*ranking)}",
         ]
 

@@ -268,8 +268,8 @@ class Finder:
     def _observations(self) -> list[Observation]:
         """Return the latest observations of the study, filled up with prior observations, oldest first."""
         ratios = rung_ratios(self.candidates.values())
-        own = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
-        latest = list(itertools.islice(filter(None, own), _MAX_OBSERVATIONS))[::-1]
+        observations = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
+        latest = list(itertools.islice(filter(None, observations), _MAX_OBSERVATIONS))[::-1]
         prior = self.prior.observations
         count = min(len(prior), _MAX_OBSERVATIONS - len(latest))
         return [*(prior[number * len(prior) // count] for number in range(count)), *latest]

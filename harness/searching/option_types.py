@@ -85,7 +85,7 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
             self.fail(f"a value of type {type(value).__name__} is not a data set, a name or a path; see harness.Data")
         if value in (datasets.AUTO, *datasets.DATASETS):
             return str(value)
-        from harness.data.own import SourceOptions, data_name, described_options
+        from harness.data.user import SourceOptions, data_name, described_options
 
         try:
             name = data_name(str(value))

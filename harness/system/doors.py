@@ -32,7 +32,7 @@ class Door(StrEnum):
 @cache
 def _entry_points(door: Door) -> dict[str, EntryPoint]:
     """Return the entry points by name; the names of this package cannot be replaced."""
-    points = {point.name: point for point in sorted(entry_points(group=door), key=_is_own)}
+    points = {point.name: point for point in sorted(entry_points(group=door), key=_is_of_this_package)}
     # A clone may be newer than its installation, or not installed.
     declaration = Path(__file__).resolve().parents[2] / "pyproject.toml"
     if declaration.is_file():
@@ -46,7 +46,7 @@ def _package(point: EntryPoint) -> str:
     return str(point.value).partition(":")[0].partition(".")[0]
 
 
-def _is_own(point: EntryPoint) -> bool:
+def _is_of_this_package(point: EntryPoint) -> bool:
     return _package(point) == _ROOT
 
 
@@ -57,7 +57,7 @@ def names(door: Door) -> Set[str]:
 
 def guests(door: Door) -> dict[str, str]:
     """Return the packages of the entry points of third parties, by name of the entry point."""
-    return {name: _package(point) for name, point in _entry_points(door).items() if not _is_own(point)}
+    return {name: _package(point) for name, point in _entry_points(door).items() if not _is_of_this_package(point)}
 
 
 def feature(door: Door, name: str, purpose: str) -> Any:

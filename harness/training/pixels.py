@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.data.own.values import as_array, check_finite, check_scale
+from harness.data.user.values import as_array, check_finite, check_scale
 from harness.spaces.network import Architecture
 from harness.system.errors import DataError
 from harness.system.settings import fixed_settings

@@ -379,8 +379,8 @@ def _text(op: Op) -> str:
     name = next(filter(has_fixed_values_of, _NAMES[type(op)]))
     signature = SIGNATURES[name]
     # Variants have further fields with defaults.
-    own_options = [keyword for keyword, variant in signature.variants.items() if type(op) is variant]
-    default = signature.with_flags(own_options).make_default()
+    variant_options = [keyword for keyword, variant in signature.variants.items() if type(op) is variant]
+    default = signature.with_flags(variant_options).make_default()
 
     def differs(parameter: Parameter) -> bool:
         return bool(getattr(op, parameter.field) != getattr(default, parameter.field))
@@ -390,11 +390,11 @@ def _text(op: Op) -> str:
     if number is not None and (signature.required or differs(number)):
         arguments.append(plain(getattr(op, number.field)))
     for keyword, option in signature.options.items():
-        is_own = keyword in own_options
+        is_of_variant = keyword in variant_options
         is_flag = option.kind is ArgumentKind.FLAG
-        if is_own and is_flag:
+        if is_of_variant and is_flag:
             arguments.append(keyword)
-        elif (is_own or keyword not in signature.variants) and differs(option):
+        elif (is_of_variant or keyword not in signature.variants) and differs(option):
             value = getattr(op, option.field)
             text = plain(value) if isinstance(value, float) else value
             arguments.append(keyword if is_flag else f"{keyword}={text}")
