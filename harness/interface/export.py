@@ -36,11 +36,10 @@ def export_network(
     data: str | Path | None,
     **selection: Any,
 ) -> Exported:
-    """Write a network in the formats of ``paths``, as ``harness.export`` documents; all files are written, or none.
+    """Write a network in the formats of ``paths``, as ``harness.export`` does; all files are written, or none.
 
-    ``paths`` has a file or folder by name of the format, None for formats that are not requested. The C must fit
-    ``chip``; ``optimise`` None stands for the fastest code that fits ``chip``, else for size. ``selection`` has the
-    arguments ``seed``, ``recipe``, ``epochs`` and ``retrain`` of ``network_seed``.
+    ``paths`` has a file or folder by name of the format, or None. ``optimise`` None stands for the fastest code that
+    fits ``chip``, else for size. ``selection`` has arguments of ``network_seed``.
     """
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
     if not targets:
@@ -65,7 +64,7 @@ def export_network(
     recipe.check_batch(len(images.train_labels))
     check_network(recipe, argument.architecture, images.dataset.task)
     if "pytorch" in targets and not images.dataset.folder:
-        # The folder gets a copy of the test images, whose read is logged.
+        # The read of the test images is logged.
         check_writable(workspace.test_log.parent, make=False)
     trained = trained_network(seed, images, workspace, device=device, engine=engine)
     names = argument.tensor_names

@@ -28,7 +28,7 @@ class SearchAnswer:
     """Answer of a search.
 
     Attributes:
-        verdict: The last verification; None if no network was verified.
+        verdict: The last verification, if any.
         obstacle: Candidate that a longer search could verify or confirm (``ending.advise``).
     """
 
@@ -172,8 +172,8 @@ class SearchAnswer:
 def holds(interval: tuple[float | None, float | None, float | None], value: float) -> bool:
     """Return whether a value lies in a forecast interval (low, middle, high).
 
-    None in an interval of parameters means that no network reaches the target: no ``low`` contains no value, no
-    ``high`` is no upper limit.
+    Parameters are None if no network reaches the target: without ``low`` no value lies in the interval, without
+    ``high`` there is no upper limit.
     """
     low, _, high = interval
     return low is not None and low <= value and (high is None or value <= high)

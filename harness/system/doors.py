@@ -1,7 +1,7 @@
 """Doors: groups of entry points by which optional features and packages of third parties enter (docs/use/extending.md).
 
-An entry point is loaded on first use. If the module of an entry point imports a library that is not required, the entry
-point states the extra with this library, as in ``onnx = harness.exports.onnx:FORMAT [export]``.
+An entry point is loaded on first use, and states the extra of libraries that are not required, as in ``onnx =
+harness.exports.onnx:FORMAT [export]``.
 """
 
 from __future__ import annotations
@@ -56,17 +56,12 @@ def names(door: Door) -> Set[str]:
 
 
 def guests(door: Door) -> dict[str, str]:
-    """Return the packages of the entry points of third parties, by name of the entry point."""
+    """Return the packages of the entry points of third parties, by entry point."""
     return {name: _package(point) for name, point in _entry_points(door).items() if not _is_of_this_package(point)}
 
 
 def feature(door: Door, name: str, purpose: str) -> Any:
-    """Return the object of an entry point.
-
-    Args:
-        door: Group of the entry point.
-        name: Name of the entry point.
-        purpose: Use of the object, for error messages, such as ``--onnx``.
+    """Return the object of an entry point; ``purpose`` is the use for error messages, such as ``--onnx``.
 
     Raises:
         UsageError: No entry point has this name.

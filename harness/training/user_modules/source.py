@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.system.errors import UsageError
 from harness.system.user_code import code_sha256, sha256_of
 
-# Characters of the notation of networks are not allowed in the name of a file.
+# No characters of the notation in the name of a file.
 _NAME = re.compile(r"(?P<source>[^|(){}<>']+\.(?:py|ipynb)|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 
 
