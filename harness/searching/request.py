@@ -77,10 +77,10 @@ class _CountType(click.IntRange):
 
 
 def _address(text: str) -> str:
-    if re.match(r"[\w-]+://", text):
+    if re.match(r"(?!ray://)[\w-]+://", text):
         return text  # ``executors.clusters.connected`` checks the name
-    address = re.fullmatch(r".+:(\d{1,5})", text)
-    if text not in ("local", "auto") and not (address and 0 < int(address[1]) < 65536):
+    address = re.fullmatch(r"(?:ray://)?+(?:local|auto|.+:(\d{1,5}))", text)
+    if address is None or not 0 < int(address[1] or 1) < 65536:
         raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")
     return text
 

@@ -45,6 +45,7 @@ BUDGET, LIMITS = type_of("budget"), type_of("limits")
     [
         *((PER_CENT, text, number) for text, number in (("99.4", 99.4), ("99.4%", 99.4), ("1", 1.0), ("100", 100.0))),
         *((CLUSTER, text, text) for text in ("local", "auto", "localhost:6379", "10.0.0.1:65535", "::1:6379")),
+        *((CLUSTER, text, text) for text in ("ray://auto", "ray://localhost:6379", "slurm://here")),
         *((WORKERS, text, value) for text, value in (("auto", None), ("1", 1), ("256", 256))),
         *((BUDGET, text, value) for text, value in (("20k", 20_000), ("1.5M", 1_500_000), ("7", 7), (7, 7))),
         (LIMITS, "macs<=1.5M,parameters<5k", parse_conditions("macs<=1500000,parameters<5000")),
@@ -60,6 +61,7 @@ def test_option_types_convert_valid_values(kind: Parsed, text: str, value: objec
     [
         *((PER_CENT, text) for text in ("0", "0.994", "-1", "100.1", "nan", "inf", "x", "")),
         *((CLUSTER, text) for text in ("", "here", "localhost", "localhost:", ":6379", "localhost:0", "a:70000")),
+        *((CLUSTER, text) for text in ("ray://", "ray://:6379", "ray://localhost", "ray://localhost:0")),
         *((WORKERS, text) for text in ("", "0", "257", "-1", "1.5", "2x8")),
         *((BUDGET, text) for text in ("0", "-1k", "20kk", "2G", "1.5", "k", "0.0001k")),
         (SEED, "-1"),
