@@ -28,14 +28,14 @@ from typing import Any
 from harness.bench.replay import Replayed, SimulatedExecutor
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import ErrorRatio
-from harness.interface.session import SearchReporter
+from harness.interface.session import SearchProgress
 from harness.searching.finder import Finder, Inquiry, InquiryAnswer
 from harness.searching.loop import explore, open_search
 from harness.searching.plan import LENGTHS
 from harness.searching.proposer import ALL_ON, Proposer, Switches
 from harness.searching.scheduler import rungs
 from harness.searching.search_state import Search
-from harness.searching.surrogate.prior import shipped, write_prior
+from harness.searching.surrogate.prior import prior_of_package, write_prior
 from harness.searching.time_budget import Effort
 from harness.spaces.catalog import space
 from harness.spaces.network import MNIST, analyse
@@ -70,7 +70,7 @@ def made_up(job: Job, repeat: int) -> Replayed:
     return Replayed(job.architecture.hash, analysis.parameters, analysis.macs, SIZE, errors, spent, Status.COMPLETE)
 
 
-class Meter(SearchReporter):
+class Meter(SearchProgress):
     """Wrapper around the proposer and the log of a search that sums the processor seconds of both.
 
     The first networks are drawn at random, which takes almost no time; afterwards the real proposer is used. ``marks``
@@ -166,7 +166,7 @@ class Meter(SearchReporter):
 def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, Any]:
     """Run a search in an empty folder and return the processor seconds of the coordinator per training."""
     config = default_config()
-    write_prior(folder, shipped("mnist"))
+    write_prior(folder, prior_of_package("mnist"))
     open_study(folder, config, {})
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):

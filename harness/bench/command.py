@@ -140,7 +140,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     from harness.bench.table import write_table
     from harness.studies.config import locked_folder
     from harness.training.executors.clusters import ClusterOptions, Kinds, connected
-    from harness.training.progress import Reporter
+    from harness.training.progress import Progress
 
     workspace = files.workspace()
     table_folder = workspace.table(name)
@@ -165,10 +165,10 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         # The seconds of a table must be comparable: only nodes like this machine join a cluster, with equally many
         # workers.
         connected(request.cluster, cluster_options) as cluster,
-        Reporter(plan["runs"], "runs") as reporter,
+        Progress(plan["runs"], "runs") as progress,
     ):
-        reporter.advance(len(recording.finished_runs))
-        recorded_table = record(recording, reporter, cluster.make_executor)
+        progress.advance(len(recording.finished_runs))
+        recorded_table = record(recording, progress, cluster.make_executor)
     write_table(table_folder, recorded_table)
     return _show_table(recorded_table, as_json, table_folder)
 
@@ -360,15 +360,15 @@ def _replay(
 ) -> tuple[list[Trace], Judged]:
     from harness.bench.comparison import Judged, append_trace
     from harness.bench.replay import run_repeats
-    from harness.training.progress import Reporter
+    from harness.training.progress import Progress
 
     comparison = contest.comparison
-    with Reporter(comparison.repeats * len(contest.methods), "repeats") as reporter:
-        reporter.advance(len(earlier_traces))
+    with Progress(comparison.repeats * len(contest.methods), "repeats") as progress:
+        progress.advance(len(earlier_traces))
 
         def store(trace: Trace) -> None:
             append_trace(folder, trace)
-            reporter.advance()
+            progress.advance()
 
         traces = run_repeats(contest, table, request.processes or core_count(), earlier_traces, store)
     study = comparison.task.study

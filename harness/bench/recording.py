@@ -42,7 +42,7 @@ from harness.system.terminal import counted, duration_text
 from harness.training.executors.base import DataLocation, ExecutorFactory, JobFailed, Limits, WorkerEvent, run_all
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import EngineChoice, choose_engine
-from harness.training.progress import Reporter
+from harness.training.progress import Progress
 from harness.training.recipe import NamedRecipe, check_network, named_recipe
 from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
@@ -347,7 +347,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     )
 
 
-def record(recording: TableRecording, reporter: Reporter, make_executor: ExecutorFactory = Processes) -> Table:
+def record(recording: TableRecording, progress: Progress, make_executor: ExecutorFactory = Processes) -> Table:
     """Train the remaining runs from rung to rung, and return the table.
 
     Raises:
@@ -364,11 +364,11 @@ def record(recording: TableRecording, reporter: Reporter, make_executor: Executo
 
     def say(event: WorkerEvent) -> None:
         if isinstance(event, JobFailed):
-            reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
+            progress.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
 
     # ``due_runs`` grows after all first runs have ended.
     while due_keys := [key for key in recording.due_runs if key not in recording.finished_runs]:
-        reporter.show(total=len(recording.due_runs))
+        progress.show(total=len(recording.due_runs))
         queue = [_first_job(recording, networks[number], number, seed) for number, seed in due_keys]
         for event in run_all(queue, make_executor(recording.source, Limits()), facts.machines[0].workers, say):
             run = event.result
@@ -378,7 +378,7 @@ def record(recording: TableRecording, reporter: Reporter, make_executor: Executo
                 queue.insert(0, replace(event.job, until_epoch=until, spent_seconds=run.train_seconds))
             else:
                 _add(recording.state, RunEnded(run=run))
-                reporter.advance()
+                progress.advance()
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return _table_of(recording)
 

@@ -36,7 +36,7 @@ from harness.system.passwords import without_passwords
 from harness.system.terminal import DURATION, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import WorkerEvent
-from harness.training.progress import Reporter, seed_line, status_interval_seconds
+from harness.training.progress import Progress, seed_line, status_interval_seconds
 from harness.training.result import Purpose, Result
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def run_search_with_progress(
     with locked_folder(plan.folder, _BEFORE_EVENTS), held(plan.folder, plan.workspace.records, *data_folders):
         state = _opened_state(plan)
         with (
-            SearchReporter(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,
+            SearchProgress(plan.config, plan.effort, plan.workspace, verbose=verbose) as progress,
             ExitStack() as stack,
         ):
             observers = [progress, *_listeners(state, request, progress, stack)]
@@ -214,7 +214,7 @@ def _observer(name: str, purpose: str = "") -> Any:
     return doors.feature(Door.OBSERVERS, name, purpose or f"the log {name}")
 
 
-def _listeners(state: StudyState, request: SearchRequest, progress: Reporter, stack: ExitStack) -> Iterator[Observer]:
+def _listeners(state: StudyState, request: SearchRequest, progress: Progress, stack: ExitStack) -> Iterator[Observer]:
     """Yield the observers of ``--log`` and of ``on_event``; closing each waits up to 30 s (``Listener.close``)."""
     for name in dict.fromkeys(request.log):
         progress.show(f"opening the log {name}")
@@ -276,7 +276,7 @@ _UNLIMITED_SECONDS = 600.0  # s, age of a session up to which ``_SEARCH_REPORT_S
 _WATCH_INTERVAL_SECONDS = 2.0  # s, pause between two looks of ``harness report --watch`` at the log
 
 
-class SearchReporter(Reporter):
+class SearchProgress(Progress):
     """Progress output of a search: a status bar, a line per event, and the live report; a context manager.
 
     The report is written at the first tick, then at most every 20 s, and after ten minutes in at most 2 % of the time.
@@ -285,7 +285,7 @@ class SearchReporter(Reporter):
     def __init__(
         self, config: StudyConfig, effort: Effort, workspace: Workspace | None = None, *, verbose: bool = False
     ) -> None:
-        """Create the reporter before the first event of the search.
+        """Create the output before the first event of the search.
 
         Args:
             workspace: Workspace of the report; None writes no report.

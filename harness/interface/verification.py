@@ -128,17 +128,17 @@ def run_verification(
     from harness.evidence.verification_runs import run_seeds
     from harness.training.executors.base import DataLocation, Limits
     from harness.training.executors.processes import Processes
-    from harness.training.progress import Reporter
+    from harness.training.progress import Progress
 
     spec = plan.data
     if warning := group_warning(spec):
         say(warning, "warning")
     source = DataLocation(plan.data.name, folder)
     limits = Limits(seconds=_MAX_SECONDS_A_SEED)
-    with Reporter(None, "seeds") as reporter:
+    with Progress(None, "seeds") as progress:
 
         def on_begin(count: int, recorded_indices: Set[int]) -> None:
-            reporter.show(done=0, total=count)
+            progress.show(done=0, total=count)
             left_out = {*range(max(plan.indices))} - {*plan.indices} - recorded_indices
             # A certificate leaves out the seeds of other rows by design.
             if plan.repeat and not plan.certify and left_out:
@@ -153,8 +153,8 @@ def run_verification(
                 )
 
         verdict = run_seeds(
-            plan, workspace, source, limits, reporter.on_worker_event, make_executor or Processes,
-            on_begin=on_begin, on_wait=reporter.tick,
+            plan, workspace, source, limits, progress.on_worker_event, make_executor or Processes,
+            on_begin=on_begin, on_wait=progress.tick,
         )  # fmt: skip
     refresh(workspace)
     return VerificationResult(verdict)

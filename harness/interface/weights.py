@@ -195,7 +195,7 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     """
     from harness.data.training_images import split
     from harness.training.native.engine import choose_engine
-    from harness.training.progress import Reporter
+    from harness.training.progress import Progress
     from harness.training.run import TrainingData, train_job
 
     device = choose_device(job.device)
@@ -205,7 +205,7 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     options.say_training(choice, job.recipe, len(images.train_labels) if parts is None else len(parts.train))
     epochs = job.recipe.epochs
     job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=has_validation)
-    with Reporter(epochs, "epochs") as reporter:
+    with Progress(epochs, "epochs") as progress:
         epochs_per_line = math.ceil(epochs / _MAX_EPOCH_LINES)
         reported_epochs = 0
 
@@ -216,9 +216,9 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
                 assert epoch.validation_errors is not None, "each epoch is evaluated"
                 errors = Errors(epoch.validation_errors, len(parts.validation))
                 figures = f"loss {loss}, validation {errors.accuracy_pct:.2f} %, {epoch.train_seconds:.1f} s"
-                reporter.say(f"epoch {epoch.epoch}/{epochs}: {figures}")
+                progress.say(f"epoch {epoch.epoch}/{epochs}: {figures}")
             # With several starts, the first reported epoch is the first with a single start.
-            reporter.advance(epoch.epoch - reported_epochs)
+            progress.advance(epoch.epoch - reported_epochs)
             reported_epochs = epoch.epoch
 
         return train_job(job, TrainingData(images), on_epoch)

@@ -17,7 +17,7 @@ def status_interval_seconds(elapsed_seconds: float) -> float:
     return min(60.0, max(10.0, elapsed_seconds / 10))
 
 
-class Reporter:
+class Progress:
     """A progress bar on stderr, to be used as a context manager.
 
     Args:

@@ -40,7 +40,7 @@ from harness.system.document import document_of
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
 from harness.training.executors.base import RETRIES, JobEnded, JobFailed, WorkerEvent
-from harness.training.progress import Reporter
+from harness.training.progress import Progress
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
 from tests.factories import make_result
@@ -267,9 +267,9 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 
 def run_session(trainer: Trainer, folder: Path, near: Near | None = None) -> Table:
-    with Reporter(6, "runs") as reporter:
+    with Progress(6, "runs") as progress:
         executor = InstantExecutor(trainer.answer)
-        return record(recording(folder, near), reporter, lambda *arguments: executor)
+        return record(recording(folder, near), progress, lambda *arguments: executor)
 
 
 def test_recording_trains_all_seeds_and_reads_all_rungs(trainer: Trainer, tmp_path: Path):

@@ -404,11 +404,11 @@ def test_interrupted_search_is_not_concluded_and_suggests_resuming(
 ):
     signals = iter([signal.SIGINT])
 
-    def interrupt(self: session.SearchReporter) -> None:
+    def interrupt(self: session.SearchProgress) -> None:
         for number in signals:
             signal.raise_signal(number)
 
-    monkeypatch.setattr(session.SearchReporter, "_write_report", interrupt)
+    monkeypatch.setattr(session.SearchProgress, "_write_report", interrupt)
     monkeypatch.setattr(conclude, "conclude", lambda *arguments: pytest.fail("it was concluded"))
 
     assert run([*SEARCH]) == 130

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from harness.commands.search import search
-from harness.interface.session import SearchReporter, _command_options
+from harness.interface.session import SearchProgress, _command_options
 from harness.searching.ending import search_arguments
 from harness.searching.request import SearchRequest
 from harness.searching.search_state import Moment
@@ -36,8 +36,8 @@ STATE = StudyState(Path("one"), CONFIG)
 EFFORT = searches.effort(seconds=2700.0, trials=None)
 
 
-def reporter(workspace: Workspace | None = None, *, verbose: bool = False) -> SearchReporter:
-    return SearchReporter(CONFIG, EFFORT, workspace, verbose=verbose)
+def progress_of(workspace: Workspace | None = None, *, verbose: bool = False) -> SearchProgress:
+    return SearchProgress(CONFIG, EFFORT, workspace, verbose=verbose)
 
 
 def validated(errors: int | None, status: Status = Status.COMPLETE, message: str = "", **changes: object) -> Result:
@@ -60,7 +60,7 @@ def candidate_with_fresh_runs(*errors: int) -> Candidate:
 def test_failed_confirmation_is_not_reported_while_a_seed_trains(
     last_errors: int, message: str, capsys: pytest.CaptureFixture[str]
 ):
-    network, progress = candidate_with_fresh_runs(20, 130), reporter()
+    network, progress = candidate_with_fresh_runs(20, 130), progress_of()
     state = StudyState(Path("one"), CONFIG)
     state.candidates[PROPOSAL.trial] = network
     jobs = [replace(JOB, purpose=Purpose.CONFIRM, seed_index=seed) for seed in (2, 3)]
@@ -88,14 +88,14 @@ def test_status_line_counts_trials_without_baselines(capsys: pytest.CaptureFixtu
         proposal = make_proposal(trial, origin=origin)
         state.candidates[trial] = Candidate(proposal, 1000, validated(900), threshold_pct=99.0)
 
-    SearchReporter(CONFIG, searches.effort(trials=6), None).on_tick(Moment(31.0, state, None, []))
+    SearchProgress(CONFIG, searches.effort(trials=6), None).on_tick(Moment(31.0, state, None, []))
 
     assert "; 3 trained, 0 rejected, 1 of 6 trials; " in capsys.readouterr().err
 
 
 def test_notebook_shows_tqdm_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
-    with reporter() as progress:
+    with progress_of() as progress:
         monkeypatch.setattr(StudyState, "nearest", NEAREST)
         progress.on_tick(Moment(300.0, STATE, None, [JOB]))
     output = capsys.readouterr()
@@ -105,7 +105,7 @@ def test_notebook_shows_tqdm_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_silent_hides_lines_and_notebook_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
-    with silent(), reporter() as progress:
+    with silent(), progress_of() as progress:
         progress.on_tick(Moment(300.0, STATE, None, [JOB]))
         progress.say("a line")
         say("a note", "warning")
@@ -135,14 +135,14 @@ class ReportClock:
 
         monkeypatch.setattr("harness.pages.study_page.write_report", write)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        self.reporter = reporter(Workspace(Path()))
+        self.progress = progress_of(Workspace(Path()))
         # Without jobs, so that only reports are written.
         self.moment = Moment(0.0, STATE, None, ())
 
     def advance(self, seconds: int) -> None:
         for _ in range(seconds):
             self.now += 1.0
-            self.reporter.on_tick(self.moment)
+            self.progress.on_tick(self.moment)
 
 
 @pytest.mark.parametrize(("error", "message"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])
@@ -164,12 +164,12 @@ def test_report_waits_until_idle_workers_have_jobs(monkeypatch: pytest.MonkeyPat
     # Number of workers with a job: 1, 2, 1, 0, 1.
     for moment in (half, busy, half, idle, half):
         pages.now += 100.0
-        pages.reporter.on_tick(moment)
+        pages.progress.on_tick(moment)
     assert pages.written == [1200.0]
 
     # There is no job for the second worker.
     pages.now += 100.0
-    pages.reporter.on_tick(half)
+    pages.progress.on_tick(half)
     assert pages.written == [1200.0, 1600.0]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.training import progress
 from harness.training.executors.base import JobEnded, Slot, WorkerEvent, run_all
-from harness.training.progress import Reporter
+from harness.training.progress import Progress
 from harness.training.result import Purpose
 from harness.training.run import Job
 from tests import searches
@@ -23,9 +23,9 @@ RESULT = replace(make_job_result(JOB, lambda parameters, seed: 99.0, 8), test_er
 
 def test_reporter_in_notebook_uses_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    with Reporter(7_000, "steps") as reporter:
-        reporter.advance(1_000)
-        reporter.say("epoch 1/7")
+    with Progress(7_000, "steps") as bar:
+        bar.advance(1_000)
+        bar.say("epoch 1/7")
     output = capsys.readouterr()
     assert "1000/7000" in output.err
     assert "epoch 1/7" in output.out + output.err
@@ -35,17 +35,17 @@ def test_advance_counts_on_from_last_shown_amount_in_lines_and_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(progress, "status_interval_seconds", lambda elapsed: 0.0)
-    with Reporter(None, "runs") as reporter:
-        reporter.show(done=3, total=7)
-        reporter.advance(2)
+    with Progress(None, "runs") as bar:
+        bar.show(done=3, total=7)
+        bar.advance(2)
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("5 of 7 runs")
 
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    with Reporter(None, "runs") as reporter:
-        reporter.show("almost done")
-        reporter.show(done=3, total=7)
-        reporter.advance(2)
+    with Progress(None, "runs") as bar:
+        bar.show("almost done")
+        bar.show(done=3, total=7)
+        bar.advance(2)
     assert "almost done" in capsys.readouterr().err.rpartition("5/7")[2]
 
 
@@ -84,8 +84,8 @@ def test_reporter_without_terminal_prints_lines_during_training(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(progress, "status_interval_seconds", lambda elapsed: 0.0)
-    with Reporter(1, "seeds") as reporter:
-        assert len(list(run_all([VERIFY], SlowExecutor(), 1, reporter.on_worker_event, reporter.tick))) == 1
+    with Progress(1, "seeds") as bar:
+        assert len(list(run_all([VERIFY], SlowExecutor(), 1, bar.on_worker_event, bar.tick))) == 1
 
     *earlier, last = [line for line in capsys.readouterr().err.splitlines() if "0 of 1" in line or "1 of 1" in line]
     assert len(earlier) >= 3
