@@ -38,7 +38,7 @@ from harness.data.datasets import DATASETS
 from harness.evidence.bounds import ErrorRatio
 from harness.searching.augmentation import CHOICES
 from harness.searching.limited_space import usual_space
-from harness.searching.surrogate.prior import shipped_sha256
+from harness.searching.surrogate.prior import package_prior_sha256
 from harness.spaces.catalog import space
 from harness.system import files
 from harness.system.files import Workspace
@@ -109,7 +109,7 @@ def configuration() -> dict[str, Any]:
         "space_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "recipe_hash": named_recipe(named["recipe"]).recipe.hash,
         "threshold_pct": round(ErrorRatio.of(data, 99.4).threshold_pct(99.4), 6),
-        "prior_sha256": shipped_sha256("mnist"),
+        "prior_sha256": package_prior_sha256("mnist"),
     }
 
 
@@ -241,10 +241,10 @@ def _processor_seconds() -> float:
 
 def current() -> str:
     """Return the table of the results file."""
-    from harness.searching.surrogate.prior import shipped
+    from harness.searching.surrogate.prior import prior_of_package
 
     searches = json.loads(RESULTS.read_text(encoding="utf-8"))["searches"]
-    return table(searches, frozenset(each.architecture.hash for each in shipped("mnist")))
+    return table(searches, frozenset(each.architecture.hash for each in prior_of_package("mnist")))
 
 
 def main() -> None:

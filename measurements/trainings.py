@@ -36,7 +36,7 @@ from harness.data import user
 from harness.data.training_images import image_digests, load
 from harness.evidence.leaderboard_table import read
 from harness.searching.surrogate.model import IMAGES
-from harness.searching.surrogate.prior import PriorDataset, PriorTraining, comparable, csv_of, elsewhere
+from harness.searching.surrogate.prior import PriorDataset, PriorTraining, comparable, csv_of, prior_of_other_sets
 from harness.spaces.network import Architecture
 from harness.spaces.notation import parse_notation
 from harness.studies.log import read_state
@@ -282,7 +282,7 @@ def keep(studies: Iterable[Path], path: Path) -> int:
 def sketches(paths: Sequence[Path]) -> dict[str, list[str]]:
     """Return the smallest digests of the training images of mnist and of the ``.npz`` files, by data set."""
     names = {DATASET: DATASET}
-    for dataset in {item.dataset for item in elsewhere(DATASET) if item.dataset is not None}:
+    for dataset in {item.dataset for item in prior_of_other_sets(DATASET) if item.dataset is not None}:
         [path] = (path for path in paths if path.stem == dataset.name.partition("-")[0])
         # Since the trainings were made, parts with nearly equal images are refused; the images are the same.
         names[dataset.name] = user.Data.read(path, channels="first", allow_overlap=True).name

@@ -108,4 +108,4 @@ def _curves(findings: Findings) -> Any:
     sizes = {method["name"]: method["final_size"] for method in methods}
     summary = "; ".join(f"{name} {'none' if size is None else count(size)}" for name, size in sizes.items())
     description = f"Size of the answer in the median repeat at the end: {summary}."
-    return charts.finished(alt.layer(*layers), description, 400, curves=rows)
+    return charts.finish(alt.layer(*layers), description, 400, curves=rows)

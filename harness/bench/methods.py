@@ -33,7 +33,7 @@ from typing import IO, Any
 from harness.bench import METHODS
 from harness.bench.comparison import DEFAULT, MethodEntry, SearchTask
 from harness.searching import scheduler
-from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, Stop, TriedNetwork, functions_of, shown
+from harness.searching.external_method import EXCERPT, Ask, Asker, Problem, Rung, Stop, TriedNetwork, cite, functions_of
 from harness.searching.optuna_sampler import SAMPLERS
 from harness.searching.proposer import ALL_ON, Switches
 from harness.spaces.space import SearchSpace
@@ -234,7 +234,7 @@ class _Program:
             document = parse_json(line)
             if isinstance(document[key], kind):
                 return dict(document)
-        text = shown(line[: 4 * SHOWN].decode("utf-8", "replace"))
+        text = cite(line[: 4 * EXCERPT].decode("utf-8", "replace"))
         raise ContentError(f"{self.name} answered {text}, but {example} is required")
 
     def _exchange(self, questions: Sequence[Mapping[str, Any]]) -> bytes:
@@ -256,7 +256,7 @@ class _Program:
         self.stderr.seek(max(0, self.stderr.seek(0, os.SEEK_END) - 4096))
         last_line = self.stderr.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
         if last_line:
-            message += f"; last line of stderr: {last_line[: 2 * SHOWN]}"
+            message += f"; last line of stderr: {last_line[: 2 * EXCERPT]}"
         return message
 
     def _kill(self) -> None:

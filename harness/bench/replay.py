@@ -38,7 +38,7 @@ from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
 from harness.searching.request import SearchRequest
 from harness.searching.search_state import Moment, Search
-from harness.searching.surrogate.prior import elsewhere, knowledge
+from harness.searching.surrogate.prior import knowledge, prior_of_other_sets
 from harness.searching.time_budget import Effort
 from harness.spaces.catalog import space as space_of
 from harness.spaces.space import SearchSpace
@@ -508,7 +508,7 @@ def _run_repeat(
         if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
         # Prior runs on the data set of the table would reveal the answer.
-        trainings = elsewhere(config.dataset) if method.uses_transfer else ()
+        trainings = prior_of_other_sets(config.dataset) if method.uses_transfer else ()
         prior = knowledge(trainings, config.recipe, task.data)
         # Built-in methods use the proposer of a search.
         proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches, prior)

@@ -162,9 +162,9 @@ def _describe(
     harness data describe pictures/ --input 1x32x32
     harness data describe fashion-mnist --html fashion.html
     """
-    from harness.data.description import description, description_lines
+    from harness.data.description import describe, description_lines
     from harness.data.training_images import load
-    from harness.data.user import SourceOptions, data_name, descriptions
+    from harness.data.user import SourceOptions, data_name, options_by_name
 
     source_options = SourceOptions(balanced=score == "balanced", **user_options)
     if source in datasets.DATASETS:
@@ -174,10 +174,10 @@ def _describe(
         images = load(source, data)
     else:
         images = load(data_name(source, source_options, name), data)
-        names = descriptions(source)
+        names = options_by_name(source)
         if len(names) > 1:
             say(f"{source} has several descriptions, so commands require a name: {', '.join(names)}", "warning")
-    document = description(images)
+    document = describe(images)
     lines = description_lines(images, document)
     if html is not None:
         from harness.pages.data_page import data_page

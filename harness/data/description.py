@@ -18,7 +18,7 @@ _CONFIDENCE = 0.95  # confidence level of the lower bounds
 _MAX_LISTED = 20  # classes listed by name in the text
 
 
-def description(data: ImageData) -> dict[str, Any]:
+def describe(data: ImageData) -> dict[str, Any]:
     """Return the facts of a data set as ``data describe`` prints them, without reading the test part.
 
     ``images_by_class`` counts training and validation images. ``provable`` has, for each target within reach, the least

@@ -289,10 +289,10 @@ def say_training(choice: EngineChoice, recipe: Recipe, image_count: int) -> None
     if choice.why:
         say(f"training with torch instead of the native engine: {choice.why}")
     if recipe.starts > 1:
-        last_halving_epoch = recipe.start_stages(recipe.epochs)[-1].epochs
+        last_stage_epoch = recipe.start_stages(recipe.epochs)[-1].epochs
         overhead = counted(recipe.start_overhead(recipe.epochs), "epoch")
         say(
-            f"{recipe.starts} starts per training: after epoch {last_halving_epoch} of {recipe.epochs}, only the start "
+            f"{recipe.starts} starts per training: after epoch {last_stage_epoch} of {recipe.epochs}, only the start "
             f"with the lowest training loss is left; the dropped starts take {overhead}"
         )
     if recipe.precision == "int8":

@@ -232,4 +232,4 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
     )
     summary = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
     description = f"The smallest network verified or certified for each target: {summary or 'none'}."
-    return charts.finished(chart, f"Parameters against accuracy. {description}", height, rows=points)
+    return charts.finish(chart, f"Parameters against accuracy. {description}", height, rows=points)

@@ -72,7 +72,7 @@ def png(chart: Any, width: int = 760) -> bytes:
     return vl_convert.vegalite_to_png(specification(chart.properties(width=width)), scale=2)
 
 
-def finished(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:
+def finish(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:
     """Return a chart as wide as the page; ``datasets`` are the named tables of rows."""
     result = chart.properties(width="container", height=height, description=description).configure(**_CONFIG)
     if datasets:
@@ -81,7 +81,7 @@ def finished(chart: Any, description: str, height: int = 320, **datasets: Sequen
 
 
 def chart_of(rows: Iterable[Row] | str) -> alt.Chart:
-    """Return a chart of rows, or of the named table of rows (``finished``)."""
+    """Return a chart of rows, or of the named table of rows (``finish``)."""
     return alt.Chart(alt.NamedData(name=rows) if isinstance(rows, str) else alt.InlineData(values=list(rows)))
 
 

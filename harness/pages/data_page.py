@@ -22,7 +22,7 @@ _DRAWN_CHANNELS = 3  # of a series, each as a line
 def data_page(data: ImageData, facts: dict[str, Any], description_lines: Sequence[str]) -> str:
     """Return the page of a data set; only ``train_images`` are shown, which include the validation images.
 
-    ``facts`` are from ``harness.data.description.description``, ``description_lines`` the same as text.
+    ``facts`` are from ``harness.data.description.describe``, ``description_lines`` the same as text.
     """
     labels = data.train_labels.numpy()
     counts = facts["images_by_class"]

@@ -139,7 +139,7 @@ def _environment(package: str) -> jinja2.Environment:
     numbers = (count, _decimal, _pct, _short, _spread, _mean_and_deviation, _duration)
     filters: tuple[Any, ...] = (*numbers, counted, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in filters})
-    functions = (dataset, _columns_of, _description, _thumbnail, _image_uri, _image_size)
+    functions = (dataset, _columns_of, _strip_text, _thumbnail, _image_uri, _image_size)
     environment.globals.update({each.__name__.lstrip("_"): each for each in functions})
     environment.globals.update(dash=DASH, bounds=bounds, ledger=ledger, objectives=OBJECTIVES)
     environment.globals["seed_condition"] = statistics.SEED_CONDITION
@@ -286,7 +286,7 @@ def _kind(op: Op) -> str:
     return "kernel" if kernel_ops or op.role in (Role.CONVOLUTION, Role.LINEAR) else "plain"
 
 
-def _description(columns: tuple[_StripColumn, ...], image: Shape) -> str:
+def _strip_text(columns: tuple[_StripColumn, ...], image: Shape) -> str:
     texts = []
     for column in columns:
         times = f"{column.times} times " if column.times > 1 else ""

@@ -95,7 +95,7 @@ def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, 
     )
     numbers = base.mark_text(align="left", dx=4, color=Colour.TEXT).encode(text=alt.Text("value:Q", format=",d"))
     chart = alt.layer(base.mark_bar(color=Colour.BLUE, height={"band": 0.6}), numbers)
-    return charts.finished(chart, description, 30 + 30 * len(rows))
+    return charts.finish(chart, description, 30 + 30 * len(rows))
 
 
 _KINDS = {
@@ -149,7 +149,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         f"validation threshold {config.threshold_text}. Pareto front on validation: {summary or 'empty'}. "
         "The table of networks lists all figures."
     )
-    return charts.finished(alt.layer(*layers, *labels), description, 400, networks=rows)
+    return charts.finish(alt.layer(*layers, *labels), description, 400, networks=rows)
 
 
 def _tested_networks(info: StudyFacts) -> list[Row]:
@@ -236,7 +236,7 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
         layers.append(line.mark_line(interpolate="step-after", color=Colour.NAVY, strokeWidth=1.5).encode(**axes))
     summary = "; ".join(f"{each.cost:,} and {each.second:,}" for each in front)
     description = f"{first.capitalize()} against {second}. Pareto front of confirmed networks: {summary or 'empty'}."
-    return charts.finished(alt.layer(*layers), description, 400)
+    return charts.finish(alt.layer(*layers), description, 400)
 
 
 def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
@@ -273,7 +273,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
         f"Networks by the end of the first run: {ended_count}. The effective budget fell from "
         f"{steps[0][1]:,} to {info.config.minimised[0].counted(steps[-1][1])}; confirmations: {confirmations}."
     )
-    return charts.finished(alt.layer(*layers), description, 320, networks=rows)
+    return charts.finish(alt.layer(*layers), description, 320, networks=rows)
 
 
 _SEEDS_BELOW = 2.0  # percentage points below target and mean; lower seeds are drawn at the edge of the chart
@@ -318,7 +318,7 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
     if outside:
         labels = charts.chart_of(outside).mark_text(align="left", dx=7, color=Colour.TEXT, fontSize=11)
         layers.append(labels.encode(x="drawn:Q", **places, text="words:N"))
-    return charts.finished(alt.layer(*layers), description, 110 + 34 * len(names))
+    return charts.finish(alt.layer(*layers), description, 110 + 34 * len(names))
 
 
 def _learning_curves(info: StudyFacts) -> Any:
@@ -344,4 +344,4 @@ def _learning_curves(info: StudyFacts) -> Any:
         tooltip=charts.tooltips("network:N", "epoch:Q", "validation_pct:Q|validation, %|.2f", "end:N"),
     ).add_params(charts.zoom())
     description = f"Validation accuracy by epoch of the first runs of {len(curves)} networks."
-    return charts.finished(chart, description, 320, curves=rows)
+    return charts.finish(chart, description, 320, curves=rows)

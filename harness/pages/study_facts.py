@@ -24,7 +24,7 @@ from harness.evidence.leaderboard_table import (
 from harness.evidence.record import Record
 from harness.pages.render import DASH, count
 from harness.searching.ending import ending, key_of
-from harness.searching.surrogate.prior import alike, read_prior
+from harness.searching.surrogate.prior import comparable_trainings, read_prior
 from harness.spaces.catalog import network_name
 from harness.spaces.network import Architecture
 from harness.studies.candidate import MAX_SEEDS, NetworkState, costs_of, why_refuted
@@ -352,7 +352,7 @@ def read_study(
             inspections = _inspections_of(item, workspace) if item.hash in trained_hashes else ()
             measurements.append(_MeasuredNetwork(item, by_key[item.key, False], inspections))
     past = read_prior(folder)
-    past_count = None if past is None else len(alike(past, config.recipe))
+    past_count = None if past is None else len(comparable_trainings(past, config.recipe))
     origins = read_config(folder).origins
     is_at_work = is_locked_by_a_process(folder)
     return StudyFacts(
@@ -373,7 +373,7 @@ def _inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, .
     return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)
 
 
-def _shown(value: object) -> str:
+def _text_of(value: object) -> str:
     if isinstance(value, tuple | list):
         return " ".join(map(str, value)) or DASH
     return str(value)
@@ -391,16 +391,16 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
         del values["second"], values["second_most"]
     if config.rungs:
         # With other numbers of epochs, the rungs are at the same fractions.
-        rungs = _shown(config.rungs)
+        rungs = _text_of(config.rungs)
         values["rungs"] = f"{rungs} of {config.recipe.epochs} epochs, the same fractions for all numbers of epochs"
     rows = []
     for name, value in values.items():
         # Options lack these suffixes.
         option = "epochs" if name == "lengths" else name.removesuffix("_pct").removesuffix("_name")
-        origin = info.origins.get(name, info.origins.get(option, "derived"))
-        # The origins are names of click's ``ParameterSource``.
-        origin = {"commandline": "command line", "default_map": "file"}.get(origin, origin)
-        rows.append((name, f"{_shown(value)} ({origin})"))
+        source = info.origins.get(name, info.origins.get(option, "derived"))
+        # The sources are names of click's ``ParameterSource``.
+        source = {"commandline": "command line", "default_map": "file"}.get(source, source)
+        rows.append((name, f"{_text_of(value)} ({source})"))
     return rows
 
 
@@ -409,7 +409,7 @@ def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
     recipe = config.recipe.document
     if config.lengths:
         recipe["epochs"] = f"{', '.join(map(str, config.lengths))}: chosen for each network"
-    return [(name, _shown(value)) for name, value in recipe.items()]
+    return [(name, _text_of(value)) for name, value in recipe.items()]
 
 
 def _code_text(environment: Environment) -> str:

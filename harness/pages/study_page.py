@@ -25,7 +25,7 @@ from harness.system.document import csv_text
 from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.system.statistics import ClassScores
-from harness.training.result import Inspection, Status, finite, unpacked
+from harness.training.result import Inspection, Status, finite, unpack
 
 _MIN_NETWORKS = 50  # of a study; with fewer, the estimate of wrong pruning is too uncertain to be shown
 
@@ -251,7 +251,7 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
 def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
     """Write the charts of a study as SVG and PNG and return their paths."""
     text = "no data yet"
-    no_data = charts.finished(charts.chart_of([{"words": text}]).mark_text(fontSize=14).encode(text="words:N"), text)
+    no_data = charts.finish(charts.chart_of([{"words": text}]).mark_text(fontSize=14).encode(text="words:N"), text)
     chart_of_name = study_charts.charts_of(info, study_charts.networks_rows(info))
     contents: dict[Path, bytes] = {}
     for file_name, name in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
@@ -317,7 +317,7 @@ def _mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     # The first inspection wins; all have the same label and pixels.
     missed_images = {image.image: image for inspection in reversed(inspections) for image in inspection.misses}
     labels = {index: image.label for index, image in missed_images.items()}
-    pixels = {index: unpacked(image.pixels) for index, image in missed_images.items()}
+    pixels = {index: unpack(image.pixels) for index, image in missed_images.items()}
     label_errors = _CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
     items = [
         _Mistake(

@@ -35,23 +35,23 @@ def conclude(
         for a verification, the last event of the log is ``Postponed``.
     """
     winners = search.state.of_kind(WinnerChosen)
-    verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
+    verdict = _verify(plan, search, winners[-1].event, on_event, say) if winners else None
     if plan.config.is_front:
         # ``choose`` returns the unverified candidates of the front first, then the cheapest, whose verdict is returned.
         while verdict is not None and (winner := choose(search)) is not None:
             is_verified = winner.trial in search.state.verdicts  # then the whole front is verified
             # ``_verified`` returns None if the verification is postponed.
-            verdict = _verified(plan, search, winner, on_event, say) or verdict
+            verdict = _verify(plan, search, winner, on_event, say) or verdict
             if is_verified or isinstance(search.state.entries[-1].event, Postponed):
                 break
     elif verdict is not None and verdict.event.passed is False and (second := choose(search)) is not None:
         say(f"target missed: {verdict.record.parameters:,} parameters; next network: {second.parameters:,} parameters")
-        verdict = _verified(plan, search, second, on_event, say) or verdict
+        verdict = _verify(plan, search, second, on_event, say) or verdict
     refresh(plan.workspace)
     return verdict
 
 
-def _verified(
+def _verify(
     plan: SearchPlan,
     search: Search,
     winner: WinnerChosen,

@@ -26,7 +26,7 @@ from harness.system.errors import ContentError
 from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Result, Status
 
-SHOWN = 80  # characters of an answer shown in an error message
+EXCERPT = 80  # characters of an answer shown in an error message
 # Infeasible answers per proposal after which the method counts as exhausted. Many are expected: the method may sample
 # the whole space, although each confirmed network lowers the largest allowed cost.
 _MAX_INFEASIBLE = 1_000
@@ -158,7 +158,7 @@ class Asker:
         candidates = inquiry.candidates
         time_left = inquiry.time_left
         trials_by_hash = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        trials = tuple(_tried(candidate, inquiry.missed_trials) for candidate in candidates.values())
+        trials = tuple(_tried_network(candidate, inquiry.missed_trials) for candidate in candidates.values())
         lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
         repeats = list[Repeated]()
         infeasible_counts = Counter[str]()  # by reason
@@ -191,20 +191,20 @@ class Asker:
         try:
             architecture = parse_network(answer, self.space.task)
         except SearchSpaceError as error:
-            raise ContentError(f"{self.name} answered {shown(answer)}: {error.message}") from error
+            raise ContentError(f"{self.name} answered {cite(answer)}: {error.message}") from error
         feasibility = judge(self.space, architecture, self.problem.budget)
         networks = self.problem.networks
         is_listed = networks is None or str(architecture) in networks
         if feasibility.accepted and is_listed:
             return architecture
         why = feasibility.message or "the network is not in the list of allowed networks"
-        raise ContentError(f"{self.name} answered {shown(answer)}, which is not allowed: {why}")
+        raise ContentError(f"{self.name} answered {cite(answer)}, which is not allowed: {why}")
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the method receives all trials at the next call of ``ask``."""
 
 
-def _tried(candidate: Candidate, missed_trials: Set[int]) -> TriedNetwork:
+def _tried_network(candidate: Candidate, missed_trials: Set[int]) -> TriedNetwork:
     first = candidate.first_run
     return TriedNetwork(
         network=str(candidate.proposal.architecture),
@@ -216,9 +216,9 @@ def _tried(candidate: Candidate, missed_trials: Set[int]) -> TriedNetwork:
     )
 
 
-def shown(answer: str) -> str:
+def cite(answer: str) -> str:
     """Return the quoted beginning of an answer for an error message."""
-    return repr(answer if len(answer) <= SHOWN else f"{answer[:SHOWN]}...")
+    return repr(answer if len(answer) <= EXCERPT else f"{answer[:EXCERPT]}...")
 
 
 def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | None:

@@ -85,7 +85,7 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
             self.fail(f"a value of type {type(value).__name__} is not a data set, a name or a path; see harness.Data")
         if value in (datasets.AUTO, *datasets.DATASETS):
             return str(value)
-        from harness.data.user import SourceOptions, data_name, described_options
+        from harness.data.user import SourceOptions, data_name, options_of_path
 
         try:
             name = data_name(str(value))
@@ -96,7 +96,7 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
             raise UsageError(f"{error.message}; no file or folder has this name", hint=hint) from None
         if name != str(value):
             spec = datasets.dataset(name)
-            options = described_options(str(value))
+            options = options_of_path(str(value))
             remarks = "".join(f"; {remark}" for remark in spec.remarks)
             options_text = "" if options == SourceOptions() else f", read with {options} as described before"
             say(f"{value} is the data set {name}{options_text}: {spec.classes} classes, {spec.parts_text}{remarks}")

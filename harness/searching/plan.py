@@ -20,7 +20,7 @@ from harness.searching.augmentation import CHOICES, SHORT_CHOICE, choose, recipe
 from harness.searching.limited_space import LimitedSpace, limited_space, upper_bounds
 from harness.searching.request import SearchRequest
 from harness.searching.scheduler import rungs
-from harness.searching.surrogate.prior import PriorTraining, alike, prior_of, shipped_sha256
+from harness.searching.surrogate.prior import PriorTraining, comparable_trainings, package_prior_sha256, prior_of
 from harness.searching.time_budget import Effort, equivalent_macs, pace_of
 from harness.spaces.counting import FeasibleCount, feasible
 from harness.spaces.integer_plan import without_integer_form
@@ -277,7 +277,7 @@ def _config(
         seed=request.seed,
         lengths=training.lengths,
         prior=request.prior,
-        prior_sha256="" if request.prior == "none" else shipped_sha256(data.name),
+        prior_sha256="" if request.prior == "none" else package_prior_sha256(data.name),
         start_from=str(request.start_from or ""),
         image_folds=data.image_folds,
         group_folds=data.group_folds,
@@ -332,7 +332,7 @@ def search_plan_json(plan: SearchPlan) -> dict[str, Any]:
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
         "lengths": config.epoch_choices,
         "estimated_seconds_a_training": _training_seconds(plan, count),
-        "past_trainings": len(alike(plan.prior, config.recipe)),
+        "past_trainings": len(comparable_trainings(plan.prior, config.recipe)),
         "stand_seeds": confirm_seeds_of(config),
         "most_seeds": config.group_folds or MAX_SEEDS,
         "confidence": GROUP_CONFIDENCE if config.groups else CONFIDENCE,

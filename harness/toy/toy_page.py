@@ -69,7 +69,7 @@ def _rates_chart(curves: Mapping[float, Sequence[float]]) -> Any:
         color=alt.Color("learning rate:N", legend=alt.Legend(title="learning rate")),
         strokeDash="learning rate:N",
     )
-    return charts.finished(layer, "Loss of the toy network over the updates, by learning rate.", curves=rows)
+    return charts.finish(layer, "Loss of the toy network over the updates, by learning rate.", curves=rows)
 
 
 # The workbook ---------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Incremented when a change of split, seeds, counting rules or evaluation makes old and new numbers incomparable.
 PROTOCOL_VERSION = 1
-_STORED_EPOCHS = 200  # epochs of a run without an evaluation that are stored (``sampled``)
+_STORED_EPOCHS = 200  # epochs of a run without an evaluation that are stored (``history_sample``)
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 # ``strict_json`` makes the reading of JSON refuse unknown fields. Results contain decisions, whose class is marked
@@ -186,7 +186,7 @@ class Result:
     seed: int
     status: Status
     message: str = ""  # description of a failure; empty without a failure
-    history: tuple[Epoch, ...] = ()  # epochs of the run; of long runs a sample (``sampled``)
+    history: tuple[Epoch, ...] = ()  # epochs of the run; of long runs a sample (``history_sample``)
     validation_errors: int | None = None  # misclassified images after the latest epoch; None if not evaluated
     validation_size: int | None = None  # number of validation images; None without validation images
     test_errors: int | None = None  # misclassified test images; None if not evaluated
@@ -236,7 +236,7 @@ class Result:
         return None if test is None else test.accuracy_pct
 
 
-def sampled(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
+def history_sample(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
     """Return the epochs to store: the last, all evaluated epochs, and at most ``_STORED_EPOCHS`` evenly spaced ones.
 
     With few images a run has thousands of epochs, whose losses would take most of the log of a study.
@@ -315,7 +315,7 @@ class Miss:
     Attributes:
         image: Index of the image in the test set.
         prediction: Predicted class; the document key is ``said``.
-        pixels: Pixels of the first channel as a text of `packed`.
+        pixels: Pixels of the first channel as a text of `pack`.
     """
 
     image: int
@@ -356,19 +356,19 @@ def read_inspections(runs: Path, row: str) -> list[Inspection]:
     for path in sorted(inspection_folder(runs, row).glob("seed-*.json")):
         inspection = read_as(Inspection, path, f"the inspection {path}")
         height, width = inspection.image_shape
-        if any(len(unpacked(miss.pixels)) != height * width for miss in inspection.misses):
+        if any(len(unpack(miss.pixels)) != height * width for miss in inspection.misses):
             raise ContentError(f"{path} contains an image whose size is not {height} x {width} pixels; remove the file")
         inspections.append(inspection)
     return inspections
 
 
-def packed(pixels: bytes) -> str:
+def pack(pixels: bytes) -> str:
     """Return pixels, one byte each, as compressed base64 text."""
     return base64.b64encode(zlib.compress(pixels, 9)).decode("ascii")
 
 
-def unpacked(text: str) -> bytes:
-    """Return the pixels of a ``packed`` text; empty if the text is damaged."""
+def unpack(text: str) -> bytes:
+    """Return the pixels of a text of ``pack``; empty if the text is damaged."""
     try:
         return zlib.decompress(base64.b64decode(text, validate=True))
     except (ValueError, zlib.error):

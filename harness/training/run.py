@@ -357,7 +357,7 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
     return replace(
         result,
         weights_sha256=run.weights_digest(),
-        history=results.sampled(run.history),
+        history=results.history_sample(run.history),
         train_seconds=run.seconds,
         images_per_second=image_count / run.seconds if run.seconds else 0.0,
     )
@@ -388,7 +388,7 @@ def _inspection(result: Result, test_set: Images, area: float | None) -> Inspect
     # Reports show grey images, so the first channel represents images with several channels.
     pixels = test_set.pixels[:, 0].cpu().numpy()
     misses = [
-        Miss(image=index, label=labels[index], prediction=prediction, pixels=results.packed(pixels[index].tobytes()))
+        Miss(image=index, label=labels[index], prediction=prediction, pixels=results.pack(pixels[index].tobytes()))
         for index, prediction in result.wrong
     ]
     return Inspection(

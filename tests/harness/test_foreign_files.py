@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from harness.bench.table import read_table, write_table
 from harness.data.datasets import dataset
 from harness.data.user.sources import source_at
-from harness.data.user.stored import descriptions
+from harness.data.user.stored import options_by_name
 from harness.evidence import certificate, leaderboard_table, ledger, record
 from harness.interface.lookup import network_argument
 from harness.searching import request
@@ -34,7 +34,7 @@ from harness.system.document import document_of, read_toml
 from harness.system.errors import ContentError, DataError, HarnessError
 from harness.system.files import Workspace, write_json
 from harness.training.recipe import named_recipe
-from harness.training.result import Inspection, Miss, inspection_path, packed, read_inspections
+from harness.training.result import Inspection, Miss, inspection_path, pack, read_inspections
 from tests import searches
 from tests.conftest import REPOSITORY
 from tests.factories import make_record, make_result
@@ -125,7 +125,7 @@ def write_weights(folder: Path) -> Path:
 
 
 def write_inspection(folder: Path) -> Path:
-    miss = Miss(image=1, label=0, prediction=1, pixels=packed(bytes(4)))
+    miss = Miss(image=1, label=0, prediction=1, pixels=pack(bytes(4)))
     inspection = Inspection(seed_index=0, weights_sha256="", label_counts=(1,) * 10, image_shape=(2, 2), misses=(miss,))
     path = inspection_path(folder, "row", 0)
     write_json(path, document_of(inspection))
@@ -141,7 +141,7 @@ def write_descriptions(folder: Path) -> Path:
 def read_descriptions(path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(path.parents[2]))
-        descriptions("/a")
+        options_by_name("/a")
 
 
 RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0.2\n"

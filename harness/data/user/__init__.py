@@ -1,6 +1,6 @@
 """User data sets, from a file, folder or arrays to a stored data set; `stored` is the entry."""
 
-from harness.data.user.stored import Data, SourceOptions, check_facts, data_name, described_options, descriptions
+from harness.data.user.stored import Data, SourceOptions, check_facts, data_name, options_by_name, options_of_path
 from harness.data.user.values import pixels_of
 
-__all__ = ["Data", "SourceOptions", "check_facts", "data_name", "described_options", "descriptions", "pixels_of"]
+__all__ = ["Data", "SourceOptions", "check_facts", "data_name", "options_by_name", "options_of_path", "pixels_of"]

@@ -101,7 +101,7 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
                 f"data set {spec.name} was stored by an earlier version without groups of copies", hint=hint
             )
         return spec.name
-    options_used = described_options(text) if options is None else options
+    options_used = options_of_path(text) if options is None else options
     source = source_at(Path(text), options_used.shape, options_used.group_by)
     spec = _store(replace(source, name=name or source.name), options_used)
     if options is not None:
@@ -109,53 +109,53 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
     return spec.name
 
 
-def described_options(text: str) -> SourceOptions:
+def options_of_path(text: str) -> SourceOptions:
     """Return the remembered options of a path, or the default options.
 
     Raises:
         UsageError: The path was described in several ways.
         ContentError: ``described.json`` is damaged.
     """
-    options_by_name = descriptions(text)
-    if len({*options_by_name.values()}) > 1:
-        choices = "; ".join(f"{name} with {options}" for name, options in options_by_name.items())
+    choices_by_name = options_by_name(text)
+    if len({*choices_by_name.values()}) > 1:
+        choices = "; ".join(f"{name} with {options}" for name, options in choices_by_name.items())
         message = f"{text} was described with different options: {choices}"
         raise UsageError(message, hint="pass the name of the data set instead of the path")
-    return next(iter(options_by_name.values()), SourceOptions())
+    return next(iter(choices_by_name.values()), SourceOptions())
 
 
-def descriptions(text: str) -> dict[str, SourceOptions]:
+def options_by_name(text: str) -> dict[str, SourceOptions]:
     """Return the remembered options of a path by name of the data set, if still stored; raises as above."""
     entries = _entries_by_path().get(os.path.realpath(text), [])
     return {each.name: each.options for each in entries if os.path.isfile(workspace().data(each.name) / "data.json")}
 
 
 @dataclass(frozen=True, slots=True)
-class _Described:
+class _NamedOptions:
     name: str
     options: SourceOptions
 
 
 def _remember(text: str, name: str, options: SourceOptions) -> None:
-    entry = _Described(name, options)
+    entry = _NamedOptions(name, options)
     with locked(workspace().data(".lock")):
         entries_by_path = _entries_by_path()
         entries = entries_by_path.setdefault(os.path.realpath(text), [])
         if entry not in entries:
             entries.append(entry)
-            write_json(_descriptions_file(), document_of(entries_by_path))
+            write_json(_options_file(), document_of(entries_by_path))
 
 
-def _descriptions_file() -> Path:
+def _options_file() -> Path:
     return workspace().data("described.json")  # beside the folders of the data sets
 
 
-def _entries_by_path() -> dict[str, list[_Described]]:
-    path = _descriptions_file()
+def _entries_by_path() -> dict[str, list[_NamedOptions]]:
+    path = _options_file()
     if not path.is_file():
         return {}
     hint = "the file may be removed: only the options of described paths are lost"
-    return read_as(dict[str, list[_Described]], path, f"the file {path}", hint=hint)
+    return read_as(dict[str, list[_NamedOptions]], path, f"the file {path}", hint=hint)
 
 
 def _check_options(spec: Dataset, options: SourceOptions) -> None:

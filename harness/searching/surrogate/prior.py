@@ -147,7 +147,7 @@ def prior_trainings(
     """
     if prior == "none":
         return (), []
-    of_package = shipped(dataset, same_images)
+    of_package = prior_of_package(dataset, same_images)
     if prior == "shipped":
         return of_package, []
     studies, damage = read_each(lambda folder: _study_trainings(folder, dataset, data_hash), workspace.studies())
@@ -186,24 +186,24 @@ def _study_trainings(folder: Path, name: str, data_hash: str) -> tuple[str, Prio
 
 
 @cache
-def shipped(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PriorTraining, ...]:
+def prior_of_package(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PriorTraining, ...]:
     """Return the package's trainings on a data set; if there are none, the trainings on other data sets.
 
     Args:
-        same_images: As for ``elsewhere``; without effect if the package has trainings on the data set.
+        same_images: As for ``prior_of_other_sets``; without effect if the package has trainings on the data set.
     """
-    path = _packaged(f"trainings-{name}.csv")
-    return _read(path, _REINSTALL) if path.is_file() else elsewhere(name, same_images)
+    path = _package_file(f"trainings-{name}.csv")
+    return _read(path, _REINSTALL) if path.is_file() else prior_of_other_sets(name, same_images)
 
 
 @cache
-def elsewhere(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PriorTraining, ...]:
+def prior_of_other_sets(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PriorTraining, ...]:
     """Return the package's trainings on all data sets except ``name`` and ``same_images``."""
     mnist = PriorDataset.of(DATASETS["mnist"])
-    of_mnist = [replace(each, dataset=mnist) for each in _read(_packaged("trainings-mnist.csv"), _REINSTALL)]
-    sets = _by_dataset([*of_mnist, *_read(_packaged("trainings-elsewhere.csv"), _REINSTALL)])
+    of_mnist = [replace(each, dataset=mnist) for each in _read(_package_file("trainings-mnist.csv"), _REINSTALL)]
+    sets = _by_dataset([*of_mnist, *_read(_package_file("trainings-elsewhere.csv"), _REINSTALL)])
     left_out = {name, *same_images}
-    return tuple(each for of_set in sets for each in _thinned(sets[of_set]) if of_set.name not in left_out)
+    return tuple(each for of_set in sets for each in _even_subset(sets[of_set]) if of_set.name not in left_out)
 
 
 def _sets_with_images(digests: Set[str]) -> frozenset[str]:
@@ -212,25 +212,25 @@ def _sets_with_images(digests: Set[str]) -> frozenset[str]:
     Of each data set the 256 smallest digests are stored. If a share ``s`` of the images is common, this is overlooked
     with probability ``(1 - s)^256`` (MinHash: Broder, "On the resemblance and containment of documents", 1997).
     """
-    sketches = json.loads(_packaged(_SKETCHES).read_text(encoding="utf-8"))
+    sketches = json.loads(_package_file(_SKETCHES).read_text(encoding="utf-8"))
     return frozenset(name for name, sketch in sketches.items() if not digests.isdisjoint(sketch))
 
 
-def _thinned(trainings: Sequence[PriorTraining]) -> list[PriorTraining]:
+def _even_subset(trainings: Sequence[PriorTraining]) -> list[PriorTraining]:
     count = min(len(trainings), _MAX_OF_A_SET)
     return [trainings[number * len(trainings) // count] for number in range(count)]
 
 
-def shipped_sha256(name: str) -> str:
+def package_prior_sha256(name: str) -> str:
     """Return the SHA-256 of the package's trainings for a data set.
 
     Names and seeds of studies depend on this hash.
     """
     # The folder ``benchmarks`` of the sources was renamed in 0.2.0; the hash of earlier studies stays valid.
-    return hashlib.sha256(csv_of(shipped(name)).replace("measurements/", "benchmarks/").encode()).hexdigest()
+    return hashlib.sha256(csv_of(prior_of_package(name)).replace("measurements/", "benchmarks/").encode()).hexdigest()
 
 
-def _packaged(name: str) -> Traversable:
+def _package_file(name: str) -> Traversable:
     return resources.files("harness.searching") / name
 
 
@@ -287,7 +287,7 @@ def _training_of_row(row: Mapping[str, str]) -> PriorTraining:
     return PriorTraining(architecture=_parsed(row["architecture"]), source=source, dataset=dataset, **numbers)
 
 
-def alike(trainings: Iterable[PriorTraining], recipe: Recipe) -> list[PriorTraining]:
+def comparable_trainings(trainings: Iterable[PriorTraining], recipe: Recipe) -> list[PriorTraining]:
     """Return the trainings that apply to a recipe: those with the same learning rate.
 
     None applies to a recipe that is not ``comparable``. If only the augmentation (``_MOVES``) is not, the trainings on
@@ -306,12 +306,12 @@ def knowledge(trainings: Iterable[PriorTraining], recipe: Recipe, data: Dataset)
     Trainings on the images of the search are observations. Other data sets with at least ``_MIN_OF_A_SET`` trainings
     form the transfer mean.
     """
-    applicable = alike(trainings, recipe)
+    applicable = comparable_trainings(trainings, recipe)
     here = PriorDataset.of(data)
     observations = tuple(_observation(each, here) for each in applicable if each.dataset is None)
     sets = _by_dataset(applicable).items()
-    large_sets = tuple((of_set, tuple(_thinned(each))) for of_set, each in sets if len(each) >= _MIN_OF_A_SET)
-    return Prior(observations, _fitted(large_sets) if large_sets else None)
+    large_sets = tuple((of_set, tuple(_even_subset(each))) for of_set, each in sets if len(each) >= _MIN_OF_A_SET)
+    return Prior(observations, _transfer(large_sets) if large_sets else None)
 
 
 def _by_dataset(trainings: Iterable[PriorTraining]) -> dict[PriorDataset, list[PriorTraining]]:
@@ -323,7 +323,7 @@ def _by_dataset(trainings: Iterable[PriorTraining]) -> dict[PriorDataset, list[P
 
 
 @lru_cache(maxsize=4)
-def _fitted(sets: tuple[tuple[PriorDataset, tuple[PriorTraining, ...]], ...]) -> Transfer:
+def _transfer(sets: tuple[tuple[PriorDataset, tuple[PriorTraining, ...]], ...]) -> Transfer:
     # Cached for the searches of a process on equal trainings, such as the repeats of a bench.
     return Transfer([[_observation(each, of_set) for each in trainings] for of_set, trainings in sets])
 

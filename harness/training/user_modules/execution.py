@@ -311,7 +311,7 @@ def built(op: UserModule, input_shape: tuple[int, int, int]) -> SeededModule:
         hint = "write it to a file: FILE.py:NAME"
         raise ContentError("a module outside of the notation is trained by its name only", hint=hint)
     # Compared before the code is executed.
-    description = _named_description(op.name, check_code(op), Task(input_shape, op.outputs))
+    description = _describe_named(op.name, check_code(op), Task(input_shape, op.outputs))
     if description.fault:
         raise ContentError(f"{op.name} {description.fault}")
     for item in fields(UserModule):
@@ -363,21 +363,21 @@ def describe(value: Any, argument: str, task: Task) -> Description:
         UsageError: There is no file of this name.
     """
     if argument:
-        return _named_description(argument, code_of(argument), task)
+        return _describe_named(argument, code_of(argument), task)
     subject = "the module"
     nameless_network = _Examination(subject, task, lambda: made_module(copy.deepcopy(value), subject)).description()
     if class_name := name_of(value):
         with suppress(HarnessError):
-            named_network = _named_description(class_name, code_of(class_name), task)
+            named_network = _describe_named(class_name, code_of(class_name), task)
             if named_network.op.graph == nameless_network.op.graph:
                 return named_network
     return nameless_network
 
 
 @cache
-def _named_description(name: str, code: str, task: Task) -> Description:
+def _describe_named(name: str, code: str, task: Task) -> Description:
     """Return the description of a named module, once per name, code (``code_of``) and task."""
-    return _Examination(name, task, partial(fresh_module, name, code)).description(name, code)
+    return _Examination(name, task, partial(fresh_module, name, code)).describe(name, code)
 
 
 class _Examination:
@@ -396,7 +396,7 @@ class _Examination:
         self._notes: list[str] = []
         self._generator_state: Tensor  # state of torch's global generator after the last call of the module
 
-    def description(self, name: str = "", code: str = "") -> Description:
+    def describe(self, name: str = "", code: str = "") -> Description:
         weights = list(self.first.parameters())
         if any(map(is_lazy, weights)):
             raise self._refusal("the shapes of a lazy layer are unknown before its first batch")

@@ -38,7 +38,7 @@ from harness.training.result import (
     Status,
     derive_seed,
     inspection_path,
-    packed,
+    pack,
 )
 from tests.factories import CONFIG, SIZE, make_record, make_result, make_seed_run, make_summary
 from tests.study_logs import event_fields
@@ -261,7 +261,7 @@ def inspection_of(proof: Record, run: SeedRun) -> Inspection:
         label_counts=(size // 10,) * 10,
         image_shape=(28, 28),
         misses=tuple(
-            Miss(image=image, label=label_of(image), prediction=prediction, pixels=packed(ring_pixels(image)))
+            Miss(image=image, label=label_of(image), prediction=prediction, pixels=pack(ring_pixels(image)))
             for image, prediction in run.wrong
         ),
     )

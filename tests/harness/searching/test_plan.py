@@ -23,7 +23,7 @@ from harness.searching import plan as plan_module
 from harness.searching.plan import SearchPlan, plan_search, search_plan_json
 from harness.searching.request import SearchRequest
 from harness.searching.start_networks import StartNetworks
-from harness.searching.surrogate.prior import shipped, write_prior
+from harness.searching.surrogate.prior import prior_of_package, write_prior
 from harness.searching.time_budget import Effort, Pace
 from harness.spaces.chips import CHIPS
 from harness.spaces.network import MNIST, analyse
@@ -297,10 +297,10 @@ def test_hash_of_configuration_equals_hash_of_earlier_versions():
 
 def test_resumed_study_uses_stored_prior(tmp_path: Path):
     new = plan(tmp_path, study="mine", dataset="mnist-5k", prior="shipped")
-    training = replace(shipped("mnist")[0], source="kept")
+    training = replace(prior_of_package("mnist")[0], source="kept")
     write_prior(new.folder, (training,))
 
-    assert new.prior == shipped("mnist-5k", frozenset({"mnist"}))
+    assert new.prior == prior_of_package("mnist-5k", frozenset({"mnist"}))
     assert plan(tmp_path, study="mine", prior="shipped").prior == (training,)
     assert plan(tmp_path, study="mine", prior="own").prior == (training,)
 

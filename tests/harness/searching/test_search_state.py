@@ -13,7 +13,7 @@ from harness.searching.loop import _on_worker_events
 from harness.searching.scheduler import Turn, next_rung
 from harness.searching.search_state import Search
 from harness.searching.surrogate.model import NO_PRIOR
-from harness.searching.surrogate.prior import shipped, write_prior
+from harness.searching.surrogate.prior import prior_of_package, write_prior
 from harness.spaces.space import Metric
 from harness.studies.candidate import confirmed_by_cost, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
@@ -123,7 +123,7 @@ def test_incumbent_and_nearest_miss_follow_from_all_candidates(
 
 
 def test_resumed_study_uses_trainings_of_stored_prior(trainer: Trainer, tmp_path: Path):
-    past = tuple(item for item in shipped("mnist") if item.learning_rate == searches.RECIPE.learning_rate)[:5]
+    past = tuple(item for item in prior_of_package("mnist") if item.learning_rate == searches.RECIPE.learning_rate)[:5]
     write_prior(tmp_path, (*past, replace(past[0], learning_rate=0.5)))
 
     with_past, without_past = (

@@ -30,10 +30,10 @@ from harness.searching.surrogate.prior import (
     comparable,
     csv_of,
     knowledge,
+    package_prior_sha256,
+    prior_of_package,
     prior_trainings,
     read_prior,
-    shipped,
-    shipped_sha256,
     write_prior,
 )
 from harness.spaces.network import MNIST, Architecture, Task, analyse
@@ -341,15 +341,15 @@ PAST = PriorTraining(
 def test_shipped_trainings_have_canonical_text_and_recorded_hash():
     content = (Path(searching.__file__).parent / "trainings-mnist.csv").read_bytes()
 
-    assert len(shipped("mnist")) > 400
-    assert csv_of(shipped("mnist")).encode() == content
+    assert len(prior_of_package("mnist")) > 400
+    assert csv_of(prior_of_package("mnist")).encode() == content
     # Part of the names and seeds of the recorded studies.
-    assert [shipped_sha256(name)[:12] for name in ("mnist", "kmnist")] == ["4e7b84574b24", "5e90f64c4db8"]
-    assert all(training.dataset is None for training in shipped("mnist"))
+    assert [package_prior_sha256(name)[:12] for name in ("mnist", "kmnist")] == ["4e7b84574b24", "5e90f64c4db8"]
+    assert all(training.dataset is None for training in prior_of_package("mnist"))
 
 
 def test_data_without_own_trainings_use_trainings_of_at_least_six_data_sets():
-    counts = Counter(training.dataset for training in shipped("kmnist"))
+    counts = Counter(training.dataset for training in prior_of_package("kmnist"))
     names = {dataset.name for dataset in counts if dataset is not None}
 
     assert None not in counts
@@ -358,7 +358,7 @@ def test_data_without_own_trainings_use_trainings_of_at_least_six_data_sets():
     assert all(count >= 60 for count in counts.values())
     # Trainings on a data set itself would bias an evaluation on this data set.
     name = sorted(names - {"mnist"})[0]
-    assert name not in {training.dataset.name for training in shipped(name) if training.dataset is not None}
+    assert name not in {training.dataset.name for training in prior_of_package(name) if training.dataset is not None}
 
 
 def test_trainings_on_equal_images_are_omitted_under_any_name(workspace: Path):
@@ -371,14 +371,14 @@ def test_trainings_on_equal_images_are_omitted_under_any_name(workspace: Path):
 
     assert overlapping == {"mnist"}
     assert _sets_with_images(image_digests(noise)) == frozenset()
-    names = {item.dataset.name for item in shipped(digits.name, overlapping) if item.dataset is not None}
-    assert names == {item.dataset.name for item in shipped("kmnist") if item.dataset is not None} - {"mnist"}
+    names = {item.dataset.name for item in prior_of_package(digits.name, overlapping) if item.dataset is not None}
+    assert names == {item.dataset.name for item in prior_of_package("kmnist") if item.dataset is not None} - {"mnist"}
 
 
 def test_shipped_trainings_have_image_digests_of_each_data_set():
     sketches = json.loads((Path(searching.__file__).parent / "trained-images.json").read_text(encoding="utf-8"))
 
-    assert set(sketches) == {item.dataset.name for item in shipped("kmnist") if item.dataset is not None}
+    assert set(sketches) == {item.dataset.name for item in prior_of_package("kmnist") if item.dataset is not None}
     assert {name: len(sketch) >= 200 for name, sketch in sketches.items()} == dict.fromkeys(sketches, True)
 
 
@@ -435,10 +435,10 @@ def test_own_trainings_are_complete_runs_of_all_studies_on_equal_images(tmp_path
     trainings, damage = prior_trainings("own", home, "mnist-5k", CONFIG.data_hash)
 
     assert damage == []
-    assert prior_trainings("shipped", home, "mnist-5k", CONFIG.data_hash) == (shipped("mnist-5k"), [])
+    assert prior_trainings("shipped", home, "mnist-5k", CONFIG.data_hash) == (prior_of_package("mnist-5k"), [])
     own_trainings = {item.epochs: item for item in trainings if item.dataset is None}
-    foreign = [item for item in trainings if item not in shipped("mnist-5k") and item.dataset is not None]
-    assert len(trainings) == len(shipped("mnist-5k")) + 3
+    foreign = [item for item in trainings if item not in prior_of_package("mnist-5k") and item.dataset is not None]
+    assert len(trainings) == len(prior_of_package("mnist-5k")) + 3
     assert [(item.errors, item.dataset and item.dataset.name) for item in foreign] == [(60.0, "fashion-mnist")]
     assert own_trainings[15] == PriorTraining.of(parse_network(TEXT), Recipe(), (70 + 81 + 77) / 3, 3, "first second")
     assert (own_trainings[3].errors, own_trainings[3].runs, own_trainings[3].source) == (150.0, 1, "first")

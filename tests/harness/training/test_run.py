@@ -39,12 +39,12 @@ from harness.training.result import (
     Result,
     Status,
     derive_seed,
+    history_sample,
     inspection_path,
-    packed,
+    pack,
     read_inspections,
-    sampled,
     start_seed,
-    unpacked,
+    unpack,
 )
 from harness.training.run import Job, TrainingData, execute, properties, to_safetensors, train_job
 from harness.training.torch_network import Images, build
@@ -118,7 +118,7 @@ def test_long_history_is_stored_as_sample_with_evaluated_epochs(count: int, most
         Epoch(number, 0.1, 1.0, 0.5 * number, 3 if number in evaluated else None) for number in range(1, count + 1)
     ]
 
-    sample = sampled(history)
+    sample = history_sample(history)
 
     assert len(sample) <= most
     assert evaluated & {epoch.epoch for epoch in history} <= {epoch.epoch for epoch in sample}
@@ -346,7 +346,7 @@ def test_repeated_rung_is_read_from_checkpoint(
     assert second.validation_errors == first.validation_errors
 
 
-MISS = Miss(image=7, label=2, prediction=3, pixels=packed(bytes(range(256)) * 3 + bytes(16)))
+MISS = Miss(image=7, label=2, prediction=3, pixels=pack(bytes(range(256)) * 3 + bytes(16)))
 INSPECTION = Inspection(seed_index=3, weights_sha256="ef", label_counts=(1,) * 10, image_shape=(28, 28), misses=(MISS,))
 
 
@@ -374,7 +374,7 @@ def test_inspection_has_wrong_images_with_label_and_pixels(full_bench: TrainingD
     assert len(inspection.misses) > 10
     for miss in inspection.misses:
         assert miss.label == int(labels[miss.image])
-        assert unpacked(miss.pixels) == pixels[miss.image].numpy().tobytes()
+        assert unpack(miss.pixels) == pixels[miss.image].numpy().tobytes()
     assert inspection.weights_sha256 == result.weights_sha256
     assert inspection.label_counts == (3,) * 10
     assert (inspection.seed_index, inspection.image_shape) == (0, (28, 28))
@@ -411,7 +411,7 @@ def test_diverged_seed_has_no_inspection(full_bench: TrainingData, tmp_path: Pat
 
 @given(st.binary(max_size=1_000))
 def test_packed_pixels_unpack_to_original(pixels: bytes):
-    assert unpacked(packed(pixels)) == pixels
+    assert unpack(pack(pixels)) == pixels
 
 
 def test_inspection_is_read_as_written(tmp_path: Path):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.data import user
 from harness.data.datasets import DATASETS, Dataset, dataset
-from harness.data.description import description
+from harness.data.description import describe
 from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
 from harness.data.user.divisions import _FOLDS, choose_fifth, choose_validation, connected_units
@@ -157,7 +157,7 @@ def test_copies_of_a_picture_count_as_a_group(tmp_path: Path):
     names = np.unique(pixels.flatten(1).numpy(), axis=0, return_inverse=True)[1]
     assert len({*zip(names.tolist(), spec.test_groups, strict=True)}) == 6
     # Six pictures without an error: 0.05 ** (1 / 6) is 61 %.
-    assert description(load(spec.name))["provable"] == []
+    assert describe(load(spec.name))["provable"] == []
     # The standard error of a share of 0.3 among 15 pictures.
     margin = math.sqrt(0.3 * 0.7 / 15)
     assert ErrorRatio.of(spec, 70).threshold_pct(70) == pytest.approx(70 + 100 * margin)
@@ -218,7 +218,7 @@ def test_each_group_validates_in_one_fold_unless_groups_are_many(count: int, tes
     assert sorted(spec.validation_group_sizes) == sorted(np.bincount(groups)[validation_groups].tolist())
     assert sorted(spec.test_group_sizes) == sorted(np.bincount(groups)[[*test]].tolist())
     assert len(test) >= test_count
-    facts = description(load(spec.name))
+    facts = describe(load(spec.name))
     assert facts["test_groups"] == len(test)
     assert bool(facts["provable"]) == (count == 600)
     assert user.Data.from_arrays("families", images, labels).name != spec.name

@@ -101,12 +101,12 @@ def test_path_is_read_with_described_options_unless_ambiguous(tmp_path: Path):
 
     assert small_name != plain_name
     assert user.data_name(folder) == user.data_name(f"{folder}/") == small_name
-    assert user.described_options(folder) == small
+    assert user.options_of_path(folder) == small
     assert dataset(small_name).input == "1x4x4"
     assert user.data_name(folder, small) == small_name
     glyphs_name = user.data_name(folder, SourceOptions(), "glyphs")
     assert glyphs_name.startswith("glyphs-")
-    assert user.descriptions(folder) == {small_name: small, glyphs_name: SourceOptions()}
+    assert user.options_by_name(folder) == {small_name: small, glyphs_name: SourceOptions()}
     with pytest.raises(UsageError, match=f"{small_name} with .*; {glyphs_name} with "):
         user.data_name(folder)
     assert user.data_name(small_name) == small_name
@@ -131,7 +131,7 @@ def test_processes_at_the_same_time_remember_the_options_of_all_paths(tmp_path: 
     (tmp_path / "start").touch()
     assert [process.wait(60) for process in processes] == [0, 0, 0]
 
-    assert [user.described_options(path).group_by for path in paths] == ["person"] * 12
+    assert [user.options_of_path(path).group_by for path in paths] == ["person"] * 12
 
 
 @pytest.mark.parametrize("content", ["{", '{"x": 1', "[]", '{"KEY": [1]}'])
