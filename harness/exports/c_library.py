@@ -226,7 +226,6 @@ def _data_context(library: Library) -> dict[str, Any]:
 
 
 def _types(steps: Sequence[_CStep]) -> dict[str, str]:
-    """Return the smallest C types for the extents of windows, for counts and for signed positions in maps."""
     extent = max(number for step in steps for number in step.extents)
     count = max(number for step in steps for number in step.counts)
     # Padding and the kernel reach beyond the map.
@@ -243,7 +242,6 @@ def _types(steps: Sequence[_CStep]) -> dict[str, str]:
 
 
 def _used_functions(steps: Sequence[_CStep]) -> set[str]:
-    """Return the functions, and the variants of code, of the templates that a network needs."""
     names = {_FUNCTIONS[step.planned.kind] for step in steps}
     for step in steps:
         if step.planned.kind is not StepKind.CONVOLUTION:
@@ -453,7 +451,6 @@ class _CStep:
 
     @property
     def blocks(self) -> list[int]:
-        """Members of code for speed."""
         return []
 
     def _byte_codes(self) -> tuple[int, int, int]:

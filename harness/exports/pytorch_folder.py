@@ -36,7 +36,7 @@ from harness.system.files import workspace
 from harness.training.pixels import raw_numbers, takes_bytes
 from harness.training.recipe import Recipe
 
-_WIDTH = 100  # largest number of characters in a line of the files
+_WIDTH = 100  # characters in a line
 # Without number, by role; other roles have the name in the notation.
 _ATTRIBUTES = {
     Role.CONVOLUTION: "conv",

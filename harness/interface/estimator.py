@@ -297,7 +297,6 @@ def _answer(study: Study) -> tuple[Trial | None, str]:
 
 
 def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the class probabilities of pixels, (images, classes of the data set)."""
     import torch
 
     with torch.no_grad():

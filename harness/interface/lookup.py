@@ -258,7 +258,6 @@ def _network_of_text(text: str, workspace: Workspace, task: Task, only_notation:
 
 
 def _raise_hint(text: str, workspace: Workspace, error: NotationError) -> None:
-    """Raise an error with a hint for a text that was probably not meant as notation."""
     if os.path.isfile(text):  # False for text that cannot be a file name
         raise NotationError(f"{text!r} is a file", hint=_hint_of_file(text)) from error
     if re.fullmatch(r"[\w./~-]*\.[A-Za-z]\w*:?", text):

@@ -163,7 +163,7 @@ def trained_network(
 
 
 def _trained_again(seed: NetworkSeed, images: ImageData, *, device: str, engine: str) -> tuple[Result, Training]:
-    """Train a seed on all training images, a recorded seed with the beacon and the engine of the record."""
+    """A recorded seed is trained with the beacon and the engine of the record."""
     from harness.training.native.engine import engine_of_repeat
     from harness.training.run import Job
 

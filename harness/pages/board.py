@@ -121,7 +121,6 @@ def write_leaderboard(workspace: Workspace, survey: Survey) -> Path:
 
 
 def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
-    """Return the template variables of the groups; the chart shows all targets of the first data set."""
     rows = []
     for number, group in enumerate(groups, start=1):
         for index, entry in enumerate(group.entries, start=1):

@@ -153,7 +153,7 @@ def time_spent(info: StudyFacts) -> _LabelledValues:
 
 
 def _worker_seconds(info: StudyFacts) -> float | None:
-    """Return the worker seconds of all sessions together; None if a session does not record the number of workers."""
+    """None if a session does not record the number of workers."""
     seconds = 0.0
     # Each session lasts until the next session begins.
     ends = [*(entry.elapsed for entry in info.sessions[1:]), info.elapsed]

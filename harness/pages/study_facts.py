@@ -367,7 +367,7 @@ def read_study(
 
 
 def _inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, ...]:
-    """Return the inspections of the recorded weights; inspections of a rerun with different weights are skipped."""
+    """Inspections of a rerun with different weights are skipped."""
     weights = {run.index: run.weights_sha256 for run in record.seeds}
     inspections = read_inspections(workspace.runs, record.stem)
     return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)

@@ -27,7 +27,7 @@ from harness.system.files import Workspace
 from harness.system.statistics import ClassScores
 from harness.training.result import Inspection, Status, finite, unpacked
 
-_MIN_NETWORKS = 50  # of a study; with fewer, the estimate of wrong pruning is too uncertain to be shown
+_MIN_NETWORKS = 50  # with fewer, the estimate of wrong pruning is too uncertain
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, state: StudyState | None = None) -> Path:
@@ -122,7 +122,7 @@ def _commands(info: StudyFacts) -> list[str]:
 
 
 def _weights(info: StudyFacts) -> str:
-    """Return the path, relative to the study, of the first kept weights of the answer; empty if none are kept."""
+    """The path is relative to the study; empty without kept weights."""
     if info.record is None:
         return ""
     folder = info.study.folder
@@ -207,7 +207,6 @@ _COLUMNS = (
 
 
 def _table_rows(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return a row per network, best first, with the keys ``_COLUMNS``; unknown values are None."""
     task = dataset(info.config.dataset).task
     rows = []
     for rank, network in enumerate(info.networks, start=1):

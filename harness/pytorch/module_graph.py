@@ -24,7 +24,7 @@ from harness.system.errors import ContentError
 from harness.system.user_code import is_users_file
 from harness.training.user_module import BATCH, arguments_of, exported, quiet
 
-_SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, which a translation leaves out
+_SOFTMAXES = ("softmax", "log_softmax")  # after the logits, left out of a translation
 _AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # keep the order of the classes
 _MAX_OPERATORS = 12  # operators of a recognised op
 _REDUCTIONS = ("adaptive_avg_pool2d", "mean", "pixel_unshuffle", "avg_pool2d", "max_pool2d")

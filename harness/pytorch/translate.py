@@ -35,7 +35,7 @@ from harness.training.torch_network import TorchNetwork, build
 from harness.training.user_module import BATCH, arguments_of, quiet
 
 _OUTPUT_TOLERANCE = 1e-5  # of outputs, divided by the largest output if this exceeds 1
-_GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters
+_GRADIENT_TOLERANCE = 1e-4  # of the gradients of the parameters
 # In training, rounding errors grow if the values of a channel are nearly equal in a batch.
 _TRAINING_TOLERANCE = 1e-3
 _CHECKED_IMAGES = 8  # in the batch of the check
@@ -457,7 +457,6 @@ class _Check:
     task: Task
 
     def run(self) -> TorchNetwork:
-        """Return the network of the translation; raise Untranslatable if network and module differ."""
         translation = self.translation
         names_in_use = {name for names in translation.weights for name in names.values()}
         count = sum(parameter.numel() for name, parameter in self.module.named_parameters() if name in names_in_use)

@@ -53,7 +53,7 @@ _CERTAIN = 1 - 1e-12  # largest probability, as log(1 - p) must be finite
 _SHORTLIST_FACTOR = 4  # compared choices, per choice of a batch
 _DOUBT_SD = 1.0  # largest difference to the best z of a training in doubt
 _MAX_RANKED = 1_000  # choices; more than ``finder`` mutates
-_CALIBRATION_WEIGHT = 1.0  # prior predicted confirmations (diary 141)
+_CALIBRATION_WEIGHT = 1.0  # in prior predicted confirmations (diary 141)
 _MIN_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
 # Smallest p, once there is an incumbent, if the training would use the time of a second verification. Of 242 candidates
 # with a smaller p, 1 was confirmed (diary 102).

@@ -453,7 +453,6 @@ def _doubled_limit(config: StudyConfig, stated_options: Mapping[str, tuple[str, 
 
 
 def _more_effort(state: StudyState, sentences: tuple[str, ...], effect: str, workspace: Workspace) -> Advised:
-    """Return the advice to double the limit of trials, if this limit ended the search, else of time, if limited."""
     end = _end_of(state)
     if end.reason == EndReason.TRIALS:
         trials = max(1, trials_beside_baselines(state.candidates.values()), end.trials or 1)
@@ -470,7 +469,6 @@ def _search_again(
     state: StudyState, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], effect: str,
     workspace: Workspace,
 ) -> Advised:  # fmt: skip
-    """Return the advice to repeat the command of the last session with changed options, values by flag."""
     from harness.searching.augmentation import SHORT_CHOICE, recipe_for
 
     options = {**_stated_options(state), **{flag: (value,) for flag, value in changes.items()}}

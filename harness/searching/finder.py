@@ -266,7 +266,6 @@ class Finder:
         return rates
 
     def _observations(self) -> list[Observation]:
-        """Return the latest observations of the study, filled up with prior observations, oldest first."""
         ratios = rung_ratios(self.candidates.values())
         observations = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
         latest = list(itertools.islice(filter(None, observations), _MAX_OBSERVATIONS))[::-1]

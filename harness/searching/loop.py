@@ -208,7 +208,6 @@ def _stop_reason(search: Search) -> EndReason | None:
 
 
 def _next_job(search: Search) -> Job | None:
-    """Return a waiting job, else a confirmation, else the first run of a new network; None without a job for now."""
     if search.interrupted:
         return None
     if search.waiting:
@@ -222,7 +221,7 @@ def _next_job(search: Search) -> Job | None:
 
 
 def _propose(search: Search) -> Job | None:
-    """Log the next proposal and return the job of its first run; for two metrics, try all weights before giving up."""
+    """For two metrics, try all weights before giving up."""
     turns = len(WEIGHTS) if search.config.is_front else 1
     for number in range(turns):
         if number:
@@ -337,7 +336,7 @@ def _end_run(search: Search, job: Job, result: Result, error_type: type[HarnessE
 
 
 def _log_incumbent(search: Search) -> None:
-    """Log the incumbent, or for two metrics the whole front, as confirmed, unless already logged."""
+    """For two metrics, the whole front is confirmed."""
     # For a single metric, the front is the incumbent.
     for candidate in confirmed_front(search.state.contenders.values()):
         if candidate.proposal.trial not in search.state.confirmations:

@@ -149,7 +149,6 @@ class _Probes:
         return [candidate for candidate in self.search.state.candidates.values() if candidate.first_run is not None]
 
     def finder(self, seconds: float) -> Finder:
-        """Return a finder for networks whose training takes at most ``seconds``; infinite for no time limit."""
         search = self.search
         time_left = TimeLeft(
             search.timing.images,

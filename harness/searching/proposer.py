@@ -174,7 +174,6 @@ class Proposer:
     def _restore_answer(
         self, study: SamplerStudy, answer: Repeated | Rejected, candidates: Mapping[int, Candidate]
     ) -> None:
-        """Replay an answer of the sampler that was rejected or repeated."""
         if isinstance(answer, Rejected):
             is_ignored = answer.violation is None or answer.parameters is None
         else:
@@ -240,7 +239,6 @@ class Proposer:
         return None
 
     def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
-        """Return the next choice of the latest batch, or the first choice of a new batch; None without a choice."""
         # Also for a choice of the latest batch, which ``restore`` cannot tell from a new choice.
         rng = random.Random(next(self.seeds))
         if self._batch_max_cost != finder.max_cost:

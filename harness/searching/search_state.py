@@ -251,7 +251,7 @@ class Search:
         )
 
     def _to_verify(self) -> list[Candidate]:
-        """Return the unverified candidates still in time: of the front, or by cost up to one that passed."""
+        """Of the front, or by cost up to the first that passed; only candidates still in time."""
         if self.config.is_front:
             front = confirmed_front(self.state.contenders.values())
             candidates = [each for each in front if each.proposal.trial not in self.state.verdicts]

@@ -40,7 +40,6 @@ class Chip:
             raise ValueError("flash_bytes, ram_bytes and clock_hz of a chip must be above 0")
 
     def __str__(self) -> str:
-        """Return the name of the chip on the command line."""
         return f"@{self.file}" if self.file else self.name
 
     def limits(self, task: Task) -> tuple[Condition, Condition]:

@@ -318,7 +318,6 @@ class _Planner:
                 source = self.add_step(source)
 
     def add_step(self, source: int) -> int:
-        """Add the step that begins with the next item; return the index of the output map."""
         before = self.maps[source].shape
         if kernel := self.next_kernel(before):
             self.position += 1

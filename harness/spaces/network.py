@@ -129,7 +129,7 @@ def _is_squeezed(ops: tuple[Op, ...]) -> bool:
 def _canonical(
     ops: tuple[Op, ...], bars: tuple[int, ...], ties: dict[str, str]
 ) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-    """Return ops and bars in canonical form, without bars at the ends and repeated bars."""
+    """Without bars at the ends and repeated bars."""
     canonical: list[Op] = []
     canonical_bars: set[int] = set()
     for index, op in enumerate(ops):
@@ -371,7 +371,6 @@ class _Use(NamedTuple):
 # The networks of a search consist of the same few ops, shapes and receptive fields.
 @lru_cache(maxsize=50_000)
 def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
-    """Return the use of an op with the input shape ``shape`` and the receptive field ``before`` of its input."""
     after = op.shape(shape)
     parameters, macs = op.cost(shape)
     tied_shape = op.tied_shape(shape)

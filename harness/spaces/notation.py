@@ -42,7 +42,7 @@ MAX_TEXT = 100_000  # characters
 _MAX_NODES = 1_000  # parts visited by a draw (``SpacePart.max_nodes``)
 _DEEPEST_NESTING = 50  # levels of rules, brackets and sequences
 _MAX_REPEATS = 100  # repetitions of a part
-_MAX_BOUND = 10**12  # bound of a condition, and ``ArgumentKind.TOTAL``
+_MAX_BOUND = 10**12  # of a condition, and of ``ArgumentKind.TOTAL``
 _MAX_NUMBER = 10_000  # argument of an op
 # Python refuses longer integers from a limit on that an environment can lower to 640 digits
 # (``sys.int_info.str_digits_check_threshold``).
@@ -361,7 +361,6 @@ class _Resolver:
         self._active.pop()
 
     def _is_number(self, name: str) -> bool:
-        """Return whether a name, or the name to which the statement of the name refers, stands for numbers."""
         names: set[str] = set()
         while name in self._definitions and name not in names:
             names.add(name)
@@ -524,7 +523,6 @@ class _Resolver:
         return numbers.value(scope.label(_name(operand) or parameter.label))
 
     def _drawn(self, operand: _Tree, scope: _Scope) -> _Numbers:
-        """Return the possible numbers of an operand: a number, range or set, or the name of numbers."""
         if not _is_sequence(operand):
             return _Numbers(_sorted_numbers(operand))
         name = _name(operand)
@@ -641,7 +639,7 @@ def _name(operand: _Tree) -> str | None:
 
 
 def _sorted_numbers(tree: _Tree) -> tuple[int | float, ...]:
-    """Return the numbers of a number, range or set in ascending order, whole numbers as int."""
+    """Whole numbers are int."""
     values: set[int | float] = set()
     if tree.data == "text":
         raise _error(tree, f"expected a number, not the text {_normal(tree)}")
@@ -692,7 +690,6 @@ def _parser() -> lark.Lark:
 
 
 def _syntax_tree(text: str, start: Literal["network", "space", "limits"]) -> Any:
-    """Return the syntax tree of a text: ``sequence``, ``definitions`` of a space, or ``limits``."""
     import lark
 
     _check_size(text)

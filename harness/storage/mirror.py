@@ -139,7 +139,6 @@ class Mirror:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *more: object) -> None:
-        """Write all remaining entries, unless the block has raised an exception."""
         if kind is not None:
             self._ending.set()
         elif not self.finish() and self._refused is None:
@@ -246,7 +245,7 @@ def _facts_of(state: StudyState) -> dict[str, Any]:
 
 
 def _push(study: optuna.Study, state: StudyState) -> None:
-    """Add the ended first runs and the facts that the Optuna study lacks; UsageError for different trials."""
+    """UsageError for different trials."""
     hash_by_trial = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
     hashes = {trial: proposal.hash for trial, proposal in state.proposals.items()}
     if state.entries and not hash_by_trial.items() <= hashes.items():

@@ -246,7 +246,6 @@ class StudyState:
         next_state: NetworkState | None,
         max_cost: int,
     ) -> StateDecision:
-        """Advance a network to the next state, if any; store and return the decision, the last on this network."""
         candidate = self.candidates.get(event.trial)
         # Whatever the metric is.
         cost = event.parameters if candidate is None else candidate.costs[0]

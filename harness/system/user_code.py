@@ -282,7 +282,6 @@ class Listener:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Wait until all events are processed, for at most 30 s."""
         self.close()
 
     def close(self, seconds: float = 30.0) -> None:

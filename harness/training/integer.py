@@ -357,7 +357,6 @@ class _Converter:
         return rows * columns if step.is_global else 1
 
     def logit_numbers(self, step: IntegerStep) -> StepNumbers:
-        """Return the constants of the logits, which have biases but no multipliers."""
         positions = self.positions(step)
         largest = positions * self.largest_input(step)
         if step.sums is None or step.kernel is None:
@@ -516,7 +515,6 @@ def pose_orders(size: tuple[int, ...], poses: int) -> tuple[Integers, Integers]:
 def _output(
     network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, sums: Integers, maps: list[Integers]
 ) -> Integers:
-    """Apply multipliers, biases, residual sum, rectifier and clamping to the sums of a step."""
     channels = sums.shape[3]
     value = _shifted(sums, numbers.sum_bits) * _spread(numbers.multipliers, channels)
     value = value + (_spread(numbers.biases, channels) << numbers.bias_bits)

@@ -270,7 +270,6 @@ class Images:
         return len(self.labels)
 
     def __getitem__(self, index: Any) -> tuple[Tensor, Tensor]:
-        """Return normalised images, the input of a network, and labels, for an index, a slice or a tensor."""
         pixels = self.pixels[index].float().div_(255)
         batch = normalised(pixels.view(-1, *self.pixels.shape[1:]), self.mean, self.deviation)
         return batch.view(pixels.shape), self.labels[index]

@@ -145,7 +145,6 @@ class Op:
     is_joint: ClassVar[bool] = False
 
     def __str__(self) -> str:
-        """Return the op in canonical notation, without arguments that equal the defaults."""
         return _text(self)
 
     @property
