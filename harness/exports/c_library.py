@@ -79,7 +79,7 @@ class Library:
 
     Attributes:
         network: With the bits per weight that the code stores (``stored_plan``).
-        examples: Images for the test in the folder, uint8 (n, channels, rows, columns).
+        examples: Images of the test, uint8 (n, channels, rows, columns).
         name: Name of the network in C: a letter, followed by letters, digits and underscores.
         about: Hash, recipe and seed, a single line of text.
         facts: Entries of ``manifest.json`` in addition to the sizes.
@@ -136,7 +136,7 @@ def files_of(library: Library) -> dict[str, str]:
 
 
 def rendered(name: str, context: Mapping[str, Any]) -> str:
-    """Return the text of the template of a file, in ``harness/exports/templates``."""
+    """Return the text of a template in ``harness/exports/templates``."""
     return _environment().get_template(f"{name}.jinja").render(context)
 
 

@@ -114,8 +114,6 @@ class _Net:
     """The code and the tensors of the class ``Net``.
 
     Attributes:
-        layers: Statements of the constructor.
-        steps: Statements of ``forward``.
         sources: Expression of each layer, the right side of the statement in ``layers``.
         state: Tensors by the names in ``Net.state_dict()``.
         counts: Number of layers so far, by attribute without number.
@@ -132,7 +130,7 @@ class _Net:
     names: dict[int, str] = field(default_factory=dict)
 
     def add(self, ops: tuple[Op, ...], shape: Shape, modules: Any, depth: int = 1) -> None:
-        """Add ops; ``depth`` is 1 for the ops of the network, 2 for the ops of a residual sum, and so on."""
+        """``depth`` is 1 for the ops of the network, 2 for the ops of a residual sum, and so on."""
         for op, module in zip(ops, modules, strict=True):
             if isinstance(op, Residual):
                 shortcut = "shortcut" if depth == 1 else f"shortcut{depth}"

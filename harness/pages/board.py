@@ -31,9 +31,9 @@ class _BoardEntry(NamedTuple):
 
     Attributes:
         accuracy_pct: Mean test accuracy; validation accuracy for the tier ``searched``; None if unknown.
-        errors: Number of wrong test images per seed; empty without a record.
-        allowed_errors: Largest number of wrong test images that reaches the target; 0 without a record.
-        commands: Pairs of a command line and a description of the effect.
+        errors: Wrong test images per seed; empty without a record.
+        allowed_errors: Most wrong test images that reach the target; 0 without a record.
+        commands: Pairs of command line and effect.
     """
 
     row: LeaderboardRow

@@ -37,7 +37,7 @@ def charts_of(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return the data set ``networks``, a row per network, used by charts, filters and figures."""
+    """Return the data set ``networks``, a row per network, for charts, filters and figures."""
     front = {network.hash for network in front_of(info.networks)}
     end_minutes = {number: round(seconds / 60, 2) for number, seconds in history.first_ends(info).items()}
     rows: list[dict[str, Any]] = []
@@ -201,7 +201,7 @@ _FATES = {"trained": (Colour.GREY, "circle"), "confirmed": (Colour.BLUE, "square
 
 
 def _fate(network: PageNetwork) -> str | None:
-    """Return a key of ``_FATES``, or None; a network that missed the target on the test images is ``trained``."""
+    """A network that missed the target on the test images is ``trained``."""
     if network.row is not None:
         return "tested" if network.row.reached else "trained"
     if network.state.is_confirmed:

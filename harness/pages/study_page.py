@@ -84,7 +84,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
 
 
 def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
-    """Return a filter of the table of networks for each minimised metric, the parameters and the validation accuracy.
+    """Return filters of the table for each minimised metric, the parameters and the validation accuracy.
 
     A filter is the title, the field of ``networks_rows``, and the names of the input elements of the limits.
     """
@@ -293,8 +293,8 @@ class _Mistakes(NamedTuple):
     """Mistakes of a network on the test set over all recorded seeds.
 
     Attributes:
-        mistakes: Images, by number of wrong seeds, largest first, then by index.
-        confusion: Number of images by label (row) and predicted class (column), summed over the seeds; None if unknown.
+        mistakes: By number of wrong seeds, largest first, then by index.
+        confusion: Images by label (row) and predicted class (column), over all seeds; None if unknown.
         scores: Scores of each class over all seeds; empty if ``confusion`` is unknown.
         image_shape: Rows and columns of an image; None without an inspection.
         roc_auc: Mean area under the ROC curve over the inspected seeds; None for more than two classes.

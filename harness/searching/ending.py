@@ -69,8 +69,8 @@ class Ending:
 
     Attributes:
         answer: Sentence with the verdict, on the network or on the networks trained without an answer.
-        shortfall: Sentence on the test errors of a network that is not proved or probable; else empty.
-        caveat: Sentence on the limits of the proof, or on the proof that is lacking; may be empty.
+        shortfall: Sentence on the test errors of a network without a proof; else empty.
+        caveat: Sentence on the limits or the lack of the proof; may be empty.
         missed: Further networks that missed the target on the test images, each with a sentence.
         reason: Why the search ended, a phrase that continues "the search".
         advice: Next command; None while the search runs, or without a logged command.
@@ -114,7 +114,7 @@ def _key_and_recipe(config: StudyConfig, network_hash: str, epochs: int | None) 
 
 
 def verify_arguments(config: StudyConfig, network_hash: str, epochs: int | None) -> tuple[str, ...]:
-    """Return the arguments of the command that verifies a network of a study; ``epochs`` as in ``Proposal``."""
+    """Return the arguments of the command that verifies a network; ``epochs`` as in ``Proposal``."""
     key, recipe_name = _key_and_recipe(config, network_hash, epochs)
     return key.arguments("verify", recipe_name)
 
@@ -259,7 +259,7 @@ def _why_ended(state: StudyState, event: SessionEnded, elapsed: float) -> str:
 def _next_advice(
     state: StudyState, standing: StudyVerdict, verdict: Verification | None, *, is_at_work: bool
 ) -> Advised | None:
-    """Return the logged advice or, if the log has none that holds, the command that continues the study."""
+    """The logged advice or, if the log has none that holds, the command that continues the study."""
     sessions = state.of_kind(SessionBegan)
     # Without the path of the program.
     again = sessions[-1].event.command[1:] if sessions else ()
@@ -277,7 +277,7 @@ def _next_advice(
 
 
 def _logged_advice(state: StudyState, verdict: Verification | None) -> Advised | None:
-    """Return the advice at the end of the search, unless a later session or record has superseded the advice."""
+    """A later session or record may have superseded the advice."""
     entries = state.of_kind(Advised)
     if not entries or entries[-1].elapsed < state.of_kind(SessionEnded)[-1].elapsed:
         return None
@@ -482,7 +482,7 @@ def _search_again(
 
 
 def search_arguments(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the arguments of a search command; an option with several values is repeated."""
+    """Return the arguments of a search command, repeated for several values."""
     return "search", *(text for flag, values in stated_options.items() for value in values for text in (flag, value))
 
 

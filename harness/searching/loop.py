@@ -86,7 +86,7 @@ def open_search(
 
     Args:
         planning_seconds: Seconds spent on planning, counted as time of the search.
-        logs_forecast: Whether to log a forecast (``SearchForecast``) after the first ``_FORECAST_TRAININGS`` trainings.
+        logs_forecast: Log a forecast (``SearchForecast``) after the first ``_FORECAST_TRAININGS`` trainings.
     """
     config = state.config
     data = dataset(config.dataset)
@@ -167,7 +167,7 @@ def choose(search: Search) -> events.WinnerChosen | None:
     target on fresh seeds are ordered by the probability that they pass the verification (``Search.likeliest``).
 
     Returns:
-        The winner; None if there is no candidate to choose from.
+        The winner; None without a candidate.
     """
     verdicts = search.state.verdicts
     may_look = scheduler.may_look(search.state)
@@ -271,7 +271,7 @@ def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None
 
 
 def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
-    """Log the decision at a rung; queue the next part of the run before all waiting jobs, or end the run."""
+    """The next part of the run precedes all waiting jobs."""
     rung = scheduler.at_rung(result, search.state.ratios, search.config.threshold_pct, search.is_hopeless)
     shorter_epochs = _shorter_epochs(search, rung.trial, result)
     if shorter_epochs is not None:

@@ -227,7 +227,7 @@ class Proposer:
         return None
 
     def _first_of(self, networks: list[Draw], rule: str, finder: Finder) -> Proposal | None:
-        """Propose the first network of a list that may be trained, and remove all networks up to this network."""
+        """Propose the first network that may be trained, and remove all networks up to this network."""
         while networks:
             network = networks.pop(0)
             if network.architecture.hash in finder.trials_by_hash:
@@ -259,7 +259,7 @@ class Proposer:
         return self._registered(finder, first_choice.option, rule, first_choice)
 
     def _propose_by_sampler(self, study: SamplerStudy, finder: Finder) -> Proposal | None:
-        """Return the sampler's proposal, else a feasible uniform draw; None if ``DRAWS`` draws have no new network."""
+        """The sampler's proposal, else a feasible uniform draw; None if ``DRAWS`` draws have no new network."""
         limited_space = finder.limited_space
         for attempt in range(MAX_ANSWERS):
             trial, network = study.ask(limited_space, finder.trials_by_hash)

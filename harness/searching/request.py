@@ -93,7 +93,7 @@ def _conditions(text: str) -> tuple[Condition, ...]:
 
 
 def _chip(text: str) -> Chip:
-    """Return the chip with this name, or the chip that ``@FILE.toml`` defines with the fields of ``chips.toml``.
+    """``@FILE.toml`` defines a chip with the fields of ``chips.toml``.
 
     The field ``core`` of the file is the name of a core in ``chips.toml``, or a table with the fields of a core.
     """

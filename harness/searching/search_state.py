@@ -44,7 +44,7 @@ class Moment:
 
     Attributes:
         state: State of the study, which keeps changing.
-        jobs: None for an idle worker.
+        jobs: Per worker; None if idle.
         nodes: Cluster node of each job; an empty name on this machine.
     """
 
@@ -266,7 +266,7 @@ class Search:
         return candidates
 
     def closing_seconds(self) -> float:
-        """Return the seconds reserved for verifying the smallest confirmed candidate, or every network of a front.
+        """Return the seconds reserved for verifying the smallest confirmed candidate, or a whole front.
 
         Without a confirmed candidate whose verification still fits, the seconds are for the first network of
         ``likeliest`` whose verification does.

@@ -174,7 +174,7 @@ def _known_row(architecture: Architecture, task: Task) -> Row:
 
 
 def training_row(epochs: float, batch_size: int, augmented_share: float) -> Row:
-    """Return the scaled training features, the end of a row; arguments as for ``row_of``."""
+    """Return the scaled training features, the end of a row, as for ``row_of``."""
     values = (math.log(epochs), math.log(batch_size), augmented_share)
     return tuple(feature.scaled(value) for feature, value in zip(_TRAINING_FEATURES, values, strict=True))
 
