@@ -27,7 +27,7 @@ from harness.training.recipe import Precision
 from harness.training.result import Errors, code_version
 from harness.training.torch_network import Images, TorchNetwork, build
 from harness.training.training_loop import class_probabilities
-from harness.training.user_module import quiet
+from harness.training.user_modules.execution import quiet
 
 # Difference of the probabilities of two classes below which the classes are tied: processors and libraries round in
 # different orders, and bfloat16 keeps eight bits. Integer results are equal on all machines.
@@ -215,7 +215,7 @@ def evaluate_weights(
     """Evaluate weights without a record on the validation images, or on the test images.
 
     Args:
-        network: Maps images to a number per class (``user_module.SeededModule``), with the weights.
+        network: Maps images to a number per class (``execution.SeededModule``), with the weights.
         scale: Mean and standard deviation of each channel, by which the pixels from 0 to 1 are normalised.
         test_log: Log of the read of the test images; None for the validation images.
 

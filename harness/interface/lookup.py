@@ -37,7 +37,6 @@ from harness.system.document import read_each
 from harness.system.errors import ContentError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
 from harness.system.terminal import counted, say
-from harness.training import module_source
 from harness.training.recipe import (
     RECIPES,
     NamedRecipe,
@@ -48,9 +47,10 @@ from harness.training.recipe import (
     recipe_named_like,
 )
 from harness.training.result import Result
+from harness.training.user_modules.source import is_module, names_module, notebook_hint
 
 if TYPE_CHECKING:
-    from harness.training.user_module import ModulePart
+    from harness.training.user_modules.execution import ModulePart
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 # PyTorch and Keras use different default slopes.
@@ -222,7 +222,7 @@ def network_argument(
         return NetworkArgument(network)
     if isinstance(network, str):
         return _network_of_text(network, workspace, task, only_notation)
-    if module_source.is_module(network):
+    if is_module(network):
         return _module_argument(network, "", task, only_notation)
     forms = "a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
     raise UsageError(f"network: a value of type {type(network).__name__} is not a network; allowed are {forms}")
@@ -239,8 +239,8 @@ def _network_of_text(text: str, workspace: Workspace, task: Task, only_notation:
         return NetworkArgument(_parsed(content, task))
     if text in PRESETS:
         return NetworkArgument(parse_network(PRESETS[text], task), text)
-    if module_source.names_module(text):
-        from harness.training.user_module import load_value
+    if names_module(text):
+        from harness.training.user_modules.execution import load_value
 
         return _module_argument(load_value(text), text, task, only_notation)
     try:
@@ -274,7 +274,7 @@ def _raise_hint(text: str, workspace: Workspace, error: NotationError) -> None:
 
 def _hint_of_file(path: str) -> str:
     if path.endswith(".ipynb"):
-        return module_source.notebook_hint(path)
+        return notebook_hint(path)
     if path.endswith(".py"):
         names = _definitions(Path(path)) or ["NAME"]
         return f"PyTorch modules have a name: {' or '.join(f'{path}:{name}' for name in names)}"
@@ -299,7 +299,7 @@ def _module_argument(value: Any, argument: str, task: Task, only_notation: bool)
     """
     from harness.pytorch.module_graph import Untranslatable
     from harness.pytorch.translate import translate
-    from harness.training.user_module import describe, made_module
+    from harness.training.user_modules.execution import describe, made_module
 
     name = argument or (value if isinstance(value, type) else type(value)).__name__
     instance = made_module(value, name)

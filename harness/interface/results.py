@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from harness.training.pixels import RawInputNetwork
     from harness.training.recipe import Recipe
     from harness.training.result import Result
-    from harness.training.user_module import ModulePart
+    from harness.training.user_modules.execution import ModulePart
 
     # A text is read by ``harness.interface.lookup``.
     NetworkLike: TypeAlias = "str | Architecture | Trial | Study | nn.Module | type[nn.Module]"

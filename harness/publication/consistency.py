@@ -78,7 +78,7 @@ def _hash_faults(workspace: Workspace, standings: Survey) -> Iterator[str]:
 def _module_faults(record: Record) -> Iterator[str]:
     module = record.architecture.user_module
     if module is not None:
-        from harness.training.user_module import check_code
+        from harness.training.user_modules.execution import check_code
 
         try:
             check_code(module)

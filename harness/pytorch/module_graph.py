@@ -22,7 +22,7 @@ from harness.spaces.ops import SIGNATURES, AvgPool, GlobalAvgPool, LeakyReLU, Ma
 from harness.spaces.space_errors import SearchSpaceError
 from harness.system.errors import ContentError
 from harness.system.user_code import is_users_file
-from harness.training.user_module import BATCH, arguments_of, exported, quiet
+from harness.training.user_modules.execution import BATCH, arguments_of, exported, quiet
 
 _SOFTMAXES = ("softmax", "log_softmax")  # after the logits, left out of a translation
 _AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # keep the order of the classes

@@ -32,7 +32,7 @@ from harness.spaces.posed import pose_matrix, posed_filters
 from harness.spaces.space_errors import SearchSpaceError
 from harness.system.terminal import counted
 from harness.training.torch_network import TorchNetwork, build
-from harness.training.user_module import BATCH, arguments_of, quiet
+from harness.training.user_modules.execution import BATCH, arguments_of, quiet
 
 _OUTPUT_TOLERANCE = 1e-5  # of outputs, divided by the largest output if this exceeds 1
 _GRADIENT_TOLERANCE = 1e-4  # of the gradients of the parameters

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.spaces.ops import shape_text
 from harness.system.errors import ContentError, UsageError
-from harness.training.user_module import quiet
+from harness.training.user_modules.execution import quiet
 
 _MAX_NAMES = 5  # of a kind in a message
 _COUNTER = "num_batches_tracked"  # of BN, without an effect on predictions

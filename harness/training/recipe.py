@@ -358,10 +358,10 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
     Raises:
         ContentError: The precision is ``int8``, but an op has no integer form; or the batch size is 1, but a BN
             normalises 1x1 maps, so that there is a single value per channel, without a variance.
-        OtherCode, UsageError: A user's module has changed or is missing (``user_module.built``).
+        OtherCode, UsageError: A user's module has changed or is missing (``execution.built``).
     """
     if architecture.user_module is not None:
-        from harness.training.user_module import built
+        from harness.training.user_modules.execution import built
 
         built(architecture.user_module, task.input_shape)
     if recipe.precision == "int8":

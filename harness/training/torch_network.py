@@ -18,7 +18,7 @@ from harness.spaces.ops import Op, Residual, Role, Shape, UserModule
 from harness.spaces.posed import PosedConv2d
 from harness.spaces.space_errors import SearchSpaceError
 from harness.training.recipe import Recipe
-from harness.training.user_module import SeededModule, built
+from harness.training.user_modules.execution import SeededModule, built
 
 # In ``vain_op``: a relu before a wide maxpool may change the output in some draws only.
 _VAIN_DRAWS = 32

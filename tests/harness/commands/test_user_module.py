@@ -22,8 +22,8 @@ from harness.spaces.catalog import space
 from harness.spaces.notation import parse_notation
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from harness.training.module_source import code_of
-from harness.training.user_module import fresh_module
+from harness.training.user_modules.execution import fresh_module
+from harness.training.user_modules.source import code_of
 from tests.harness.commands.conftest import Trainer
 from tests.harness.pytorch.test_user_module import CONVOLUTION, CONVOLUTION_MACS, DROPOUT
 

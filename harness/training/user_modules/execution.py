@@ -38,8 +38,8 @@ from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.settings import fixed_settings
 from harness.system.terminal import counted
 from harness.system.user_code import OtherCode, declare_operators, guarding_user_code
-from harness.training.module_source import code_of, name_of, source_and_name
-from harness.training.products import module_macs
+from harness.training.user_modules.products import module_macs
+from harness.training.user_modules.source import code_of, name_of, source_and_name
 
 BATCH = 2  # several, so that a batch is not confused with a single channel
 _DIGITS = 12  # of a hash, as of a network
