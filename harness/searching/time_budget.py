@@ -48,8 +48,7 @@ def step_macs_of(analysis: Analysis) -> float:
 def equivalent_macs(macs: int, numbers: int, parameters: int, grouped_macs: int = 0, pointwise_macs: int = 0) -> float:
     """Return the cost of a training step per image, in equivalent multiply-adds of kernels larger than 1x1.
 
-    ``numbers`` are of all maps; ``macs`` includes ``grouped_macs``, of depthwise and grouped kernels, and
-    ``pointwise_macs``, of 1x1 kernels.
+    ``numbers`` are of all maps; ``grouped_macs`` and ``pointwise_macs`` are parts of ``macs``.
     """
     kernels = macs + _GROUPED_MACS * grouped_macs + _POINTWISE_MACS * pointwise_macs
     return kernels + _NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
@@ -67,7 +66,7 @@ class Pace:
     recipe: Recipe | None = None
 
     def seconds(self, epochs: int, images: int, macs: float) -> float:
-        """Return the seconds of a training of ``epochs`` epochs over ``images`` images, without evaluations."""
+        """Return the seconds of a training, without evaluations."""
         overhead = 0 if self.recipe is None else self.recipe.start_overhead(epochs)
         return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * macs)
 
@@ -207,7 +206,7 @@ class Effort:
     Attributes:
         seconds: All sessions together, verification included; None for no limit.
         trials: Without the baselines; None for no limit.
-        engine: ``native`` or ``torch``; ``recorded`` for the runs of a table.
+        engine: ``native``, ``torch``, or ``recorded`` for a table.
     """
 
     seconds: float | None

@@ -95,7 +95,7 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
 def parse_notation(text: str) -> Architecture:
     """Return the network that a stored text describes, without checking that the ops fit together.
 
-    Canonical texts are parsed op by op with a cache: stored networks consist of the same few thousand ops.
+    Canonical texts are parsed op by op with a cache, as stored networks share few thousand ops.
 
     Raises:
         NotationError: The text breaks the grammar, uses an unknown name or contains a choice.
@@ -180,7 +180,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
 
 
 def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> SearchSpace:
-    """Return the space with ``conditions`` appended to the text, so that the stored text contains all conditions.
+    """Return the space with ``conditions`` appended to the stored text.
 
     Raises:
         NotationError: The bound of a condition is above ``_MAX_BOUND``, or the conditions are contradictory.
@@ -229,7 +229,7 @@ class _Definition:
 
 
 def _definitions(tree: _Tree) -> dict[str, _Definition]:
-    """Return the definitions of a space, by name; raise NotationError if a name is not allowed, ``net`` included."""
+    """``net`` must be defined."""
     definitions: dict[str, _Definition] = {}
     for statement in tree.children:
         if statement.data == "where":
@@ -421,7 +421,7 @@ class _Resolver:
         return part
 
     def _atom(self, atom: _Tree, scope: _Scope, label: str | None) -> SpacePart:
-        """Return the part of a group or call; ``label`` is None for a new label, empty if the path has the name."""
+        """``label`` is None for a new label, empty if the path has the name."""
         if atom.data == "group":
             alternatives = atom.children[1:]
             branches = [self.sequence(sequence, scope) for sequence in alternatives]
@@ -439,7 +439,7 @@ class _Resolver:
         return self._residual(atom, scope) if name == "res" else self._op(name, atom, scope)
 
     def _mention(self, name: str, call: _Tree, scope: _Scope, label: str | None) -> SpacePart:
-        """Return the part of a mention of a rule or ``let``; ``label`` as in ``_atom``."""
+        """``label`` as in ``_atom``."""
         statement = self._definitions[name]
         arguments = call.children[1:]
         self.resolve(name, _at(call))
@@ -791,7 +791,7 @@ def _cited(tree: _Tree) -> str:
 
 
 def _normal(node: Any) -> str:
-    """Return the text of a tree or token in normal form; parsing this text gives the same normal form again."""
+    """Parsing the normal form gives the same normal form again."""
     if isinstance(node, str):
         if not node[:1].isdigit():
             return str(node)

@@ -62,8 +62,7 @@ class Mirror:
 
         Args:
             state: State of the study, whose name is also the name in the database.
-            say: Function that is called with each line for the terminal, also from the thread.
-            url: URL of the database, as in SQLAlchemy.
+            say: Called with each line for the terminal, also from the thread.
 
         Raises:
             UsageError: URL, driver, server or study are wrong, or the database does not answer.
@@ -150,7 +149,7 @@ class Mirror:
         self.entries = state.entries
 
     def on_tick(self, moment: Any) -> None:
-        """Take the entries of the study; a search that had already ended adds no entry."""
+        """Take the entries of the study."""
         self.entries = moment.state.entries
 
     def finish(self, seconds: float | None = _END_SECONDS) -> bool:
@@ -198,7 +197,7 @@ class Mirror:
 
 
 def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Study:
-    """Return the Optuna study of this name, created if necessary; UsageError if the configuration differs."""
+    """UsageError if the configuration differs."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -96,7 +96,7 @@ def run_program(
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """Return the output of a git command without replacement objects; None if the command fails."""
+    """Return the output of a git command without replacement objects, or None."""
     command = ["git", "--no-replace-objects", "-C", str(folder), *arguments]
     try:
         answer = run_program(command, _GIT_SECONDS)

@@ -99,7 +99,7 @@ def _fitted(module: nn.Module, location: str, tensors: Mapping[str, Tensor]) -> 
 
 
 def _form(tensor: Tensor) -> str:
-    """Return the shape of a tensor; numbers that are not real have their type before."""
+    """Numbers that are not real have their type before the shape."""
     shape = shape_text(tuple(tensor.shape)) or "a number"
     if tensor.is_meta or tensor.layout != torch.strided:
         return f"{'meta' if tensor.is_meta else tensor.layout} {shape}"

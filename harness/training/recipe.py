@@ -239,7 +239,7 @@ class NamedRecipe:
         return self._changed(f"batch{size}", batch_size=size)
 
     def with_feasible_batch(self, images: int) -> NamedRecipe:
-        """Return the recipe, with a batch that allows two steps per epoch if the batch exceeds the number of images."""
+        """Return the recipe, with a batch that allows two steps per epoch."""
         if self.recipe.batch_size <= images:
             return self
         # The largest power of two up to half of the images; at least two images, because BN needs a variance.
@@ -382,7 +382,7 @@ def _normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
 
 
 def catalog_hash(name: str) -> str | None:
-    """Return the hash of the recipe of this name in the catalog; None without such a recipe."""
+    """Return the hash of a recipe of the catalog, or None."""
     try:
         return None if name.startswith("@") else named_recipe(name).recipe.hash
     except (UsageError, ContentError):
@@ -390,7 +390,7 @@ def catalog_hash(name: str) -> str | None:
 
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:
-    """Return the recipe of the catalog whose hash at ``epochs`` epochs is ``hash_``, or None."""
+    """Return the recipe of the catalog with this hash at ``epochs`` epochs, or None."""
     recipes = (replace(entry.recipe, epochs=epochs) for entry in RECIPES.values())
     return next((recipe for recipe in recipes if recipe.hash == hash_), None)
 
