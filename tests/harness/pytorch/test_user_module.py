@@ -21,13 +21,12 @@ from harness.spaces.space import judge
 from harness.spaces.space_errors import NotationError, ShapeError
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.user_code import OtherCode
-from harness.training.module_source import code_of
 from harness.training.products import module_macs
 from harness.training.recipe import Recipe
 from harness.training.run import TrainingData, to_safetensors
 from harness.training.torch_network import build
 from harness.training.training_loop import start
-from harness.training.user_module import Description, SeededModule, describe
+from harness.training.user_module import Description, SeededModule, code_of, describe
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
 from tests.harness.pytorch.sources import HEAD
