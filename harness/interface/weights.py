@@ -12,8 +12,6 @@ from harness.evidence import record as record_files
 from harness.evidence.record import Record, SeedRun
 from harness.interface import options
 from harness.interface.lookup import KnownRow, NetworkArgument, only_row, recipe_of
-from harness.spaces.chips import Fit
-from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.network import Architecture
 from harness.system.errors import TargetMissed, UsageError
 from harness.system.files import Workspace
@@ -69,8 +67,6 @@ class TrainedNetwork:
         match: Comparison with the recorded weights: a value of ``harness.evidence.record.match``, or ``repeated`` for
             kept weights of a repeated training whose last bits differ.
         epochs: Number of epochs trained now; None for kept weights.
-        fit: Resources of the network on the target chip of ``--chip``; None without a target chip.
-        optimise: Optimisation of the exported C.
         names: Names of tensors in a safetensors file, by names in the state of ``model``; empty for the same names.
     """
 
@@ -81,8 +77,6 @@ class TrainedNetwork:
     run: Result | SeedRun
     match: str
     epochs: int | None = None
-    fit: Fit | None = None
-    optimise: Optimisation = Optimisation.SIZE
     names: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -119,7 +113,7 @@ def network_seed(
         UsageError: The weights of the recorded seed are not kept, or the recipe is unknown.
         ContentError: Several rows fit.
     """
-    records = [each for each in record_files.read_all(workspace.records) if each.hash == argument.architecture.hash]
+    records = argument.records_in(workspace)
     # Weights do not depend on the target of a row.
     rows = tuple(replace(row, target_pct=None) for row in argument.rows or map(KnownRow.of, records))
     row = only_row(replace(argument, rows=rows), dataset=dataset, target_pct=None, recipe=recipe)
