@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.data.own import Data
+    from harness.data.user import Data
     from harness.interface.api import evaluate, explain, export, leaderboard, load, quote, report  # isort: skip
     from harness.interface.api import search, study, train, verify  # isort: skip
     from harness.interface.estimator import SmallestClassifier
 
-_OUTSIDE_API = {"Data": "harness.data.own", "SmallestClassifier": "harness.interface.estimator"}
+_OUTSIDE_API = {"Data": "harness.data.user", "SmallestClassifier": "harness.interface.estimator"}
 _SUBPACKAGES = ("bench",)  # imported on first access
 __all__ = [
     "Data", "SmallestClassifier", "evaluate", "explain", "export", "leaderboard", "load", "quote", "report", "search",

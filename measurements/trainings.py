@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench.table import read_table
-from harness.data import own
+from harness.data import user
 from harness.data.training_images import image_digests, load
 from harness.evidence.leaderboard_table import read
 from harness.searching.surrogate.model import IMAGES
@@ -285,7 +285,7 @@ def sketches(paths: Sequence[Path]) -> dict[str, list[str]]:
     for dataset in {item.dataset for item in elsewhere(DATASET) if item.dataset is not None}:
         [path] = (path for path in paths if path.stem == dataset.name.partition("-")[0])
         # Since the trainings were made, parts with nearly equal images are refused; the images are the same.
-        names[dataset.name] = own.Data.read(path, channels="first", allow_overlap=True).name
+        names[dataset.name] = user.Data.read(path, channels="first", allow_overlap=True).name
     digests = {key: sorted(image_digests(load(name).train_images.numpy())) for key, name in sorted(names.items())}
     return {key: of_set[:SKETCH_SIZE] for key, of_set in digests.items()}
 

@@ -370,12 +370,12 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
     seconds = request.seconds or round(default_seconds, 1) or default_seconds
     if not seconds:
         raise ContentError(f"the runs of the table {facts.name!r} have no recorded time; set the time")
-    networks = None
+    texts = None
     # A sample is not replayed and does not limit live runs.
     if facts.is_exhaustive:
-        networks = tuple(dict.fromkeys(row.architecture for row in table.rows if row.parameters <= budget))
+        texts = tuple(dict.fromkeys(row.architecture for row in table.rows if row.parameters <= budget))
     study = facts.config(budget, target_pct)
-    return SearchTask(study=study, seconds=seconds, workers=request.workers, networks=networks, own_data=table.own_data)
+    return SearchTask(study=study, seconds=seconds, workers=request.workers, networks=texts, own_data=table.user_data)
 
 
 def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
@@ -403,8 +403,8 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
         seed=0,
         image_folds=data.dataset.image_folds,
     )
-    own_data = data.dataset if data.dataset.is_user_data else None
-    return SearchTask(study=study, seconds=request.seconds, workers=request.workers, own_data=own_data)
+    user_data = data.dataset if data.dataset.is_user_data else None
+    return SearchTask(study=study, seconds=request.seconds, workers=request.workers, own_data=user_data)
 
 
 # Repeat -----------------------------------------------------------------------------------------------------

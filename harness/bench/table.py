@@ -186,13 +186,13 @@ class Table:
 
     Attributes:
         rows: Rows, sorted by parameters, hash, seed and rung.
-        own_data: User-defined data set, else None.
+        user_data: User-defined data set, else None.
         runs: The rows as ``runs[hash][seed][rung]``.
     """
 
     facts: TableFacts
     rows: tuple[Row, ...]
-    own_data: Dataset | None = None
+    user_data: Dataset | None = None
     runs: Mapping[str, Mapping[int, Mapping[int, Row]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -206,7 +206,7 @@ class Table:
     @property
     def data(self) -> Dataset:
         """Data set of the table, which need not be known to the workspace."""
-        return self.own_data or dataset(self.facts.dataset)
+        return self.user_data or dataset(self.facts.dataset)
 
     @property
     def content(self) -> bytes:
@@ -332,8 +332,8 @@ def _contents(table: Table) -> dict[str, bytes]:
     # The form that leaves out recipe fields with default values, so that new fields change no table.
     document["facts"]["recipe"] = table.facts.recipe.document
     contents = {_ROWS: table.content, _FACTS: files.json_text(document).encode()}
-    if table.own_data is not None:
-        contents[_DATA] = files.json_text(document_of(table.own_data)).encode()
+    if table.user_data is not None:
+        contents[_DATA] = files.json_text(document_of(table.user_data)).encode()
     return contents
 
 
@@ -362,8 +362,8 @@ def read_table(folder: Path) -> Table:
     if hashlib.sha256(content).hexdigest() != facts_file.rows_sha256:
         raise DataError(f"{folder / _ROWS} does not have the hash stored in {_FACTS}")
     name = facts_file.facts.dataset
-    own_data = None if name in DATASETS else dataset_of(name, f"the table in {folder}", folder)
-    if own_data is not None and own_data.sha256 != facts_file.facts.data_hash:
+    user_data = None if name in DATASETS else dataset_of(name, f"the table in {folder}", folder)
+    if user_data is not None and user_data.sha256 != facts_file.facts.data_hash:
         raise DataError(f"{folder / _DATA} does not describe the data of the table")
     kinds = {name: kind for name, kind in get_type_hints(Row).items() if kind in (int, float)}
     try:
@@ -373,7 +373,7 @@ def read_table(folder: Path) -> Table:
         rows = tuple(row._replace(status=Status(row.status)) for row in map(Row._make, cells))
         if not all(math.isfinite(row.validation_accuracy_pct) and math.isfinite(row.seconds) for row in rows):
             raise ValueError("a number is not finite")
-        table = Table(facts_file.facts, rows, own_data)
+        table = Table(facts_file.facts, rows, user_data)
         runs = [run for by_seed in table.runs.values() for run in by_seed.values()]
         rungs = facts_file.facts.rungs
         if not runs or list(rungs) != sorted({*rungs}) or any(tuple(run) != rungs for run in runs):
@@ -453,7 +453,7 @@ def merged(tables: Sequence[Table], name: str) -> Table:
     indices = sorted({row.machine for row in rows})
     samples = tuple(dict.fromkeys(sample for table in tables for sample in table.facts.samples))
     facts = replace(first, name=name, samples=samples, machines=tuple(machines[index] for index in indices))
-    return Table(facts, tuple(row._replace(machine=indices.index(row.machine)) for row in rows), tables[0].own_data)
+    return Table(facts, tuple(row._replace(machine=indices.index(row.machine)) for row in rows), tables[0].user_data)
 
 
 def _check_alike(facts: Sequence[TableFacts], machines: Sequence[Machine]) -> None:

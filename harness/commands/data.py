@@ -64,12 +64,12 @@ def _fetch(dataset: str, data: Path | None, as_json: bool, mirror_seconds: float
 @options.json_and("data")
 def _check_files(dataset: str, data: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 if a file is missing or damaged."""
-    from harness.data import own, training_images
+    from harness.data import training_images, user
 
     spec = datasets.dataset(dataset)
     document = training_images.check_files(spec, data)
     if spec.sha256:
-        own.check_facts(spec)
+        user.check_facts(spec)
     _show(document, as_json)
 
 
@@ -148,7 +148,7 @@ def _remove(name: str, force: bool) -> None:
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Page to write, with examples of each class.")
 def _describe(
-    source: str, data: Path | None, name: str, score: str, html: Path | None, as_json: bool, **own: Any
+    source: str, data: Path | None, name: str, score: str, html: Path | None, as_json: bool, **user_options: Any
 ) -> None:
     """Describe a data set, with the accuracies that the test part can prove.
 
@@ -163,10 +163,10 @@ def _describe(
     harness data describe fashion-mnist --html fashion.html
     """
     from harness.data.description import description, description_lines
-    from harness.data.own import SourceOptions, data_name, descriptions
     from harness.data.training_images import load
+    from harness.data.user import SourceOptions, data_name, descriptions
 
-    source_options = SourceOptions(balanced=score == "balanced", **own)
+    source_options = SourceOptions(balanced=score == "balanced", **user_options)
     if source in datasets.DATASETS:
         if source_options != SourceOptions() or name:
             option = "--name" if name else source_options  # printed as options

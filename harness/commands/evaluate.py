@@ -136,9 +136,9 @@ def _evaluate_weights(
     from harness.evidence.evaluation import evaluate_weights
     from harness.interface.lookup import network_argument
     from harness.training.checkpoint import load_weights
-    from harness.training.module_source import names_module
     from harness.training.torch_network import build
-    from harness.training.user_module import SeededModule, load_value, made_module, quiet
+    from harness.training.user_modules.execution import SeededModule, load_value, made_module, quiet
+    from harness.training.user_modules.source import names_module
 
     workspace = files.workspace()
     images = load(*data)

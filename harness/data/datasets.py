@@ -1,6 +1,6 @@
 """The known data sets: files, hashes, sizes, normalisation and default targets.
 
-The facts of a user data set (``harness.data.own``) are stored in ``data.json``, beside the images in the workspace.
+The facts of a user data set (``harness.data.user``) are stored in ``data.json``, beside the images in the workspace.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from harness.data.datasets import Dataset
-from harness.data.own import divisions, sources, values
-from harness.data.own.near_duplicates import near_keys
-from harness.data.own.values import Array
 from harness.data.training_images import cache_folder, from_torchvision
+from harness.data.user import divisions, sources, values
+from harness.data.user.near_duplicates import near_keys
+from harness.data.user.values import Array
 from harness.spaces.ops import Shape, shape_text
 from harness.system.errors import DataError, UsageError
 

@@ -180,14 +180,13 @@ def over_seeds(errors: Sequence[int], images: int) -> float | None:
 def over_images(wrong: Sequence[Sequence[int]], images: int, group_sizes: Sequence[int] = ()) -> float | None:
     """Return the one-sided 99 % lower bound over seeds and images, per cent; None below two seeds or two images.
 
-    The bound of Clopper and Pearson (1934) for the effective number of images (``effective_bound_pct``), which is at
-    most ``images``: all seeds see the same images, so further seeds add no images. Never above the bound over seeds
-    alone.
+    The bound of Clopper and Pearson (1934) for the effective number of images (``effective_bound_pct``), at most
+    ``images``: all seeds see the same images. Never above the bound over seeds alone.
 
     Args:
         wrong: Indices of the wrong images of each seed.
-        group_sizes: Number of images in each group of the test set, which may be right or wrong together; ``n`` is then
-            at most ``independent_cases``. Empty if the images are independent.
+        group_sizes: Images in each group of the test set, which may be right or wrong together; the number is then at
+            most ``independent_cases``. Empty if the images are independent.
     """
     effects = image_effects(wrong, images)
     if effects is None:
@@ -204,11 +203,11 @@ def is_futile(
 ) -> bool:
     """Return whether an attempt cannot pass any more, or passes with a probability below 1 %.
 
-    An attempt cannot pass if the errors of all seeds exceed ``(1 - target_pct / 100) * images * declared``. From five
+    An attempt cannot pass if the errors of all seeds exceed ``(1 - target_pct / 100) * images * seed_count``. From five
     seeds on, the predictive probability of ``_chance`` decides as well.
 
     Args:
-        errors: Number of wrong test images of each seed that has been run.
+        errors: Wrong test images of each seed that has been run.
         seed_count: Number of declared seeds. After all have been run the bound decides, and the result is False.
     """
     if len(errors) >= seed_count:
@@ -237,7 +236,7 @@ def _chance(accuracies_pct: Sequence[float], total: int, target_pct: float, conf
     needed_mean_pct = target_pct + statistics.quantile(confidence, total - 1) * deviation / math.sqrt(total)
     needed_pct = (total * needed_mean_pct - run * centre) / remaining
     spread = deviation * math.sqrt(1 / run + 1 / remaining)
-    # A spread below 1e-9 is the float rounding of equal accuracies.
+    # The float rounding of equal accuracies.
     if spread < 1e-9:
         return float(statistics.reaches(centre, needed_pct))
     return statistics.student_share((centre - needed_pct) / spread, run - 1)
@@ -246,8 +245,7 @@ def _chance(accuracies_pct: Sequence[float], total: int, target_pct: float, conf
 def image_effects(wrong: Sequence[Sequence[int]], images: int) -> CrossedEffects | None:
     """Return the crossed effects of seeds and images of a row; None below two seeds or two images.
 
-    Args:
-        wrong: Indices of the wrong images of each seed.
+    ``wrong`` has the indices of the wrong images of each seed.
     """
     seeds = len(wrong)
     if seeds < 2 or images < 2:
@@ -260,7 +258,7 @@ def image_effects(wrong: Sequence[Sequence[int]], images: int) -> CrossedEffects
     of_wrong_images = math.fsum((count / seeds - centre) ** 2 for count in errors_of_image.values())
     of_right_images = (images - len(errors_of_image)) * centre**2
     of_images = (of_wrong_images + of_right_images) * seeds
-    # The squares of all answers sum to ``total``, because answers are 0 or 1.
+    # Answers are 0 or 1, so their squares sum to ``total``.
     sums = (of_seeds, of_images, total - seeds * images * centre**2)
     return CrossedEffects.of_squares(sums, (seeds, images), 100 / math.sqrt(seeds * images))
 
@@ -273,14 +271,13 @@ class ErrorRatio:
     than at 99.5 %.
 
     Attributes:
-        errors_ratio: Errors on unseen images divided by errors on the validation images; with a margin if not measured
-            (``of``).
-        relative_error: Standard error of the log ratio; None if not measured.
+        errors_ratio: With a margin if not measured (``of``).
+        relative_error: Standard error of the log ratio; None, as both deviations, if not measured.
         protocol: Networks, recipe, seeds and code version of the measurement; empty if not measured.
         network_deviation: Standard deviation of the log ratio between networks on the same images, without the part of
-            the seeds; None if not measured.
+            the seeds.
         images_deviation: Standard deviation of the log ratio between sets of equally many unseen images, all networks
-            together; None if not measured.
+            together.
     """
 
     dataset: str
@@ -294,12 +291,12 @@ class ErrorRatio:
     def of(cls, data: Dataset, target_pct: float) -> ErrorRatio:
         """Return the measured error ratio of a data set or, if none was measured, a ratio with a safety margin.
 
-        Measured ratios come from training images alone; the test set is not used. Without a measurement the ratio is
-        ``q / (q - margin)``, with the allowed share of errors ``q = 1 - target_pct / 100`` and
-        ``margin = min(sqrt(q (1 - q) / n), q / 2)``. The root is the standard error of the accuracy on ``n`` validation
-        images at the target. Images of a group may be right or wrong together, so ``n`` is the effective number
-        (``Dataset.validation_cases``). With folds of groups the ratio is 1: the confirmation adds the margin, from the
-        measured differences between folds (``harness.data.groups``).
+        Measured ratios come from training images alone. Without a measurement the ratio is ``q / (q - margin)``, with
+        the allowed share of errors ``q = 1 - target_pct / 100`` and ``margin = min(sqrt(q (1 - q) / n), q / 2)``. The
+        root is the standard error of the accuracy on ``n`` validation images at the target. Images of a group may be
+        right or wrong together, so ``n`` is the effective number (``Dataset.validation_cases``). With folds of groups
+        the ratio is 1: the confirmation adds the margin, from the measured differences between folds
+        (``harness.data.groups``).
         """
         document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
         if data.name in document:
@@ -314,8 +311,7 @@ class ErrorRatio:
     def threshold_pct(self, target_pct: float) -> float:
         """Return the validation accuracy that corresponds to a test accuracy, both per cent, without bias.
 
-        ``100 - (100 - target_pct) / errors_ratio``, at least 0. The confirmation of a candidate
-        (``harness.studies.candidate``) allows for differences between seeds and networks. The difference between sets
-        of images is a single unknown draw for all searches.
+        ``100 - (100 - target_pct) / errors_ratio``, at least 0. The confirmation of a candidate allows for differences
+        between seeds and networks; the difference between sets of images is a single unknown draw for all searches.
         """
         return max(0.0, 100 - (100 - target_pct) / self.errors_ratio)

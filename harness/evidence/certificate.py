@@ -28,22 +28,22 @@ from harness.training.result import Purpose, derive_seed
 @strict_json
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """Test errors of fresh seeds of a network, with the mean accuracy, the lower bound and the verdict.
+    """Test errors of fresh seeds of a network, with bound and verdict.
 
     Attributes:
         input_shape: (channels, rows, columns) of an image.
         indices: Consecutive seed indices, declared together before the first seed was run.
         seeds: Random seeds, derived from network, recipe and index.
         alpha: Probability that a network below the target gets the verdict ``shown``; at most 0.01.
-        lower_bound_pct: One-sided lower bound of the mean over seeds, per cent, at confidence
-            ``bounds.certifying_confidence(alpha)``; with groups, over seeds and groups. 0 if there is no bound.
+        lower_bound_pct: One-sided lower bound over seeds (and groups, if any) at confidence
+            ``bounds.certifying_confidence(alpha)``. 0 if there is no bound.
         verdict: ``shown`` if the bound reaches the target, ``at the target`` if only the mean does, otherwise
             ``missed``.
         declared_utc: Time of the declaration in the ledger; empty in certificates of earlier versions.
-        group_sizes: Number of images in each group of the test images; empty without groups.
-        group_errors: Number of wrong images in each group, for each seed; empty without groups.
-        test_pictures: Effective number of test images if all copies of an image count as a single image; 0 if unknown
-            or without groups.
+        group_sizes: Images in each group of the test images; empty without groups.
+        group_errors: Wrong images in each group, for each seed; empty without groups.
+        test_pictures: Effective number of test images if copies count as a single image; 0 if unknown or without
+            groups.
     """
 
     architecture: WrittenNetwork
@@ -108,7 +108,7 @@ class Certificate:
         return GroupErrors(self.group_sizes, dict(enumerate(self.group_errors)), self.test_pictures)
 
     def is_declared(self, path: Path, workspace: Workspace) -> bool:
-        """Return whether the ledger of a workspace contains the declaration of the certificate.
+        """Return whether the ledger of a workspace contains the declaration.
 
         Raises:
             ContentError: A stated value differs from the declaration, or from the record of the declared seeds.

@@ -27,10 +27,10 @@ from harness.training.recipe import Precision
 from harness.training.result import Errors, code_version
 from harness.training.torch_network import Images, TorchNetwork, build
 from harness.training.training_loop import class_probabilities
-from harness.training.user_module import quiet
+from harness.training.user_modules.execution import quiet
 
-# Two classes are tied below this difference of their probabilities: processors and libraries round in different orders,
-# and bfloat16 keeps eight bits. Integer results are equal on all machines.
+# Difference of the probabilities of two classes below which the classes are tied: processors and libraries round in
+# different orders, and bfloat16 keeps eight bits. Integer results are equal on all machines.
 _TIE = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.0}
 _BATCH = 500  # images
 _NO_CLASS = -1  # stands for a recorded class that is impossible
@@ -42,13 +42,13 @@ class Evaluation:
 
     Attributes:
         wrong: (index of the image, predicted class) of each wrong image.
-        recorded_errors: Recorded number of wrong images; None without a record for these images.
-        differing: Indices of the images with a prediction that differs from the record.
+        recorded_errors: None without a record for these images.
+        differing: Indices of the images whose prediction differs from the record.
         ties: Number of ``differing`` images on which the two classes are tied.
         repeated: Whether the weights are from a repeat of the seed: the recorded errors, but not the recorded bits.
-        confusion: Number of images by label (row) and predicted class (column), in the order of the data set's classes.
+        confusion: Number of images by label (row) and predicted class (column).
         roc_auc: Area under the ROC curve, from 0 to 1; None if undefined or for more than two classes.
-        group_sizes: Number of images of each group that may be right or wrong together; empty without groups.
+        group_sizes: Images of each group that may be right or wrong together; empty without groups.
     """
 
     index: int
@@ -64,7 +64,7 @@ class Evaluation:
 
     @property
     def class_scores(self) -> tuple[ClassScores, ...]:
-        """Precision, recall, F1 and support of each class, in the order of the data set's classes."""
+        """Precision, recall, F1 and support of each class."""
         return class_scores(self.confusion)
 
     @property
@@ -84,7 +84,7 @@ class Evaluation:
 
 
 def network_of(weights: WeightFile, task: Task) -> TorchNetwork:
-    """Return the network of a weight file for a task, in evaluation mode; ContentError if the file holds none."""
+    """Return the network of a weight file, in evaluation mode; ContentError if the file holds none."""
     try:
         with torch.random.fork_rng(devices=[]):
             network = build(parse_network(weights.about["architecture"], task), task)
@@ -92,7 +92,7 @@ def network_of(weights: WeightFile, task: Task) -> TorchNetwork:
             if name in weights.state:
                 network.register_buffer(name, torch.from_numpy(weights.arrays[name]))
         tensors = {name: torch.from_numpy(weights.arrays[weights.tied.get(name, name)]) for name in weights.state}
-        # Not strict, because files do not contain ``num_batches_tracked`` of BN.
+        # Files do not contain ``num_batches_tracked`` of BN.
         keys = network.load_state_dict(tensors, strict=False)
     except (SearchSpaceError, RuntimeError, KeyError) as error:
         raise ContentError(f"{weights.path} does not contain a network: {str(error).splitlines()[0]}") from error
@@ -104,9 +104,7 @@ def network_of(weights: WeightFile, task: Task) -> TorchNetwork:
 def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision: Precision) -> Tensor:
     """Return the class probabilities of each image, float32 (images, classes), computed by torch on the CPU.
 
-    Args:
-        pixels: Images, uint8 (images, channels, rows, columns).
-        spec: Data set, with the mean and standard deviation that normalise the pixels.
+    ``pixels`` are uint8 (images, channels, rows, columns), normalised as in ``spec``.
     """
     network = network_of(weights, spec.task)
     architecture = parse_network(weights.about["architecture"], spec.task)
@@ -114,13 +112,12 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
 
 
 def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, original: SeedRun | None) -> Evaluation:
-    """Return the evaluation of a seed, compared with the recorded run if there is one.
+    """Return the evaluation of a seed, compared with the recorded run, if any.
 
     Args:
         shares: Class probabilities (``probabilities``), (images, classes).
         labels: True classes, int64 (images,).
         precision: Precision of the recipe, which sets the margin of a tie.
-        original: Recorded run of the seed on the same images; None without a record.
     """
     predictions = shares.argmax(1)
     wrong_images = (predictions != labels).nonzero().flatten()
@@ -154,16 +151,14 @@ def evaluate_seeds(
     """Evaluate recorded seeds on the test images or on different labelled images.
 
     A read of the test images is logged, and the evaluations are compared with the record. An evaluation on different
-    images is registered in the ledger before a network reads the images; the results of the first evaluation are
-    entered, too.
+    images is registered in the ledger first; the results of the first evaluation are entered, too.
 
     Args:
-        folder: Folder of the data files; None for the cache.
+        folder: Folder of the data; None for the cache.
         images_name: Different labelled images (``harness.data.other_images``); None for the test images.
 
     Returns:
-        The evaluations in the order of ``indices``, and the registration as it was before the evaluation (None for the
-            test images).
+        The evaluations by ``indices``, and the registration before the evaluation (None for the test images).
 
     Raises:
         ContentError: Weights are missing or differ from the record.
@@ -220,8 +215,7 @@ def evaluate_weights(
     """Evaluate weights without a record on the validation images, or on the test images.
 
     Args:
-        network: Maps images to a number per class (``user_module.SeededModule``), with the weights.
-        name: Name of the network and of the weights, for messages and for the log.
+        network: Maps images to a number per class (``execution.SeededModule``), with the weights.
         scale: Mean and standard deviation of each channel, by which the pixels from 0 to 1 are normalised.
         test_log: Log of the read of the test images; None for the validation images.
 

@@ -12,11 +12,11 @@ from harness.system.machine import git
 
 
 class History(NamedTuple):
-    """Content of a folder that was ever committed.
+    """Content of a folder that was ever committed, by file.
 
     Attributes:
-        lines: First commit of each line (``line_of``), by file.
-        blobs: First commit and first git blob id of each file.
+        lines: First commit of each line (``line_of``).
+        blobs: First commit and first git blob id.
     """
 
     lines: dict[Path, dict[str, str]]
@@ -25,7 +25,7 @@ class History(NamedTuple):
 
 def history_of(folder: Path) -> History:
     """Return the committed content of a folder; empty outside a repository."""
-    # ``-m`` shows both sides of each merge: by default git omits a branch of which a merge has kept nothing.
+    # ``-m`` shows both sides of each merge; by default git omits a branch of which a merge has kept nothing.
     options = ("--raw", "--patch", "--unified=0", "--no-renames", "--no-abbrev", "--no-color", "--no-ext-diff")
     text = git(folder, "-c", "core.quotePath=off", "log", "--full-history", "-m", *options,
                "--no-prefix", "--relative", "--format=commit %H", "--", ".")  # fmt: skip
@@ -33,7 +33,7 @@ def history_of(folder: Path) -> History:
     blobs: dict[Path, tuple[str, str]] = {}
     commit = ""
     path = folder
-    # The log starts with the latest commit, so the earliest commit overwrites later commits.
+    # The log starts with the latest commit.
     for line in (text or "").split("\n"):
         if line.startswith("commit "):
             commit = line.split()[1]
@@ -49,12 +49,12 @@ def history_of(folder: Path) -> History:
 
 
 def line_of(text: str) -> str:
-    """Return a line for comparison: a line gains a trailing comma when a list is continued, so the comma is removed."""
+    """Return a line without the trailing comma that it gains when a list is continued."""
     return text.strip().rstrip(",")
 
 
 def declaring_commit(attempt: Attempt, histories: Iterable[History]) -> str | None:
-    """Return the id of the first commit whose ledger has the declaration of an attempt; None if there is none."""
+    """Return the first commit whose ledger has the declaration of an attempt; None if there is none."""
     for history in histories:
         for path, commit_of_line in history.lines.items():
             for line, commit in commit_of_line.items():

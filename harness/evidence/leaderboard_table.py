@@ -1,6 +1,6 @@
 """The leaderboard: rows of records, claims and studies, ranked and written as ``leaderboard.csv``.
 
-The file is safe to open in a spreadsheet, and reading the file returns exactly the rows that were written.
+The file is safe to open in a spreadsheet; reading returns exactly the rows that were written.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from harness.training.result import (
 )
 
 _SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
-_CLAIMS = ("claims.json", "public_claims.json")  # files of claims; measurements/claims_page.py writes the second file
+_CLAIMS = ("claims.json", "public_claims.json")  # measurements/claims_page.py writes the second file
 
 
-# Largest number of reads of the records until the ledger does not change; each verification changes the ledger.
+# Reads of the records until the ledger does not change; each verification changes the ledger.
 _MAX_READS = 10
 _T = TypeVar("_T")
 _NO_LEDGER = Ledger()
@@ -63,16 +63,14 @@ class LeaderboardRow:
         reached: Whether the evidence shows that the mean reaches the target; tiers from ``at the target`` up.
         stored_numbers: Number of parameters and BN statistics.
         receptive_field: Shorter edge of the receptive field before the first global op, in input pixels.
-        mean_test_accuracy_pct: Mean over seeds, per cent; for a claim the claimed figure, explained in ``note``.
+        mean_test_accuracy_pct: Mean over seeds; for a claim the claimed figure, explained in ``note``.
         recipe_hash: Empty for a claim, and for trainings with the recipe of the repository that makes the claim.
         lower_bound_pct: One-sided lower bound over seeds (for grouped test images over groups, too) that decides the
-            tier, per cent, at ``confidence``: of the certification for a certified row, otherwise of the verification
-            (``bounds.standing_of``).
-        lower_bound_images_pct: 99 % lower bound over seeds and images (``bounds.over_images``), per cent; decides
-            nothing.
-        seeds_at_target: Number of seeds whose own accuracy reaches the target; None if the test set was not read.
-        diverged: Number of diverged seeds; the errors of these seeds count.
-        attempts: Number of certification attempts at the target on the data set, over all networks.
+            tier, at ``confidence``: of the certification for a certified row, otherwise of the verification.
+        lower_bound_images_pct: 99 % lower bound over seeds and images; decides nothing.
+        seeds_at_target: Seeds whose own accuracy reaches the target; None if the test set was not read.
+        diverged: Number of diverged seeds, whose errors count.
+        attempts: Certification attempts at the target on the data set, over all networks.
         teacher_seconds: Always 0 or None; a column of schema 3 from a removed feature.
         search_seconds: Wall-clock time of the search that found the network.
     """
@@ -144,7 +142,7 @@ class LeaderboardRow:
 
     @property
     def accuracy_words(self) -> str:
-        """Mean and standard deviation of the test accuracy, per cent; empty without a mean.
+        """Mean and standard deviation of the test accuracy; empty without a mean.
 
         A row that was only searched has its validation accuracy, marked "v"; "c" marks an unchecked claim.
         """
@@ -159,7 +157,7 @@ class LeaderboardRow:
 
     @property
     def bound_words(self) -> str:
-        """The deciding bound, as in "lower bound 99.412 % (confidence 98 %)"; empty below two seeds."""
+        """As in "lower bound 99.412 % (confidence 98 %)"; empty below two seeds."""
         if self.lower_bound_pct is None or self.confidence is None:
             return ""
         return f"lower bound {self.lower_bound_pct:.3f} % (confidence {100 * self.confidence:g} %)"
@@ -180,7 +178,7 @@ class LeaderboardRow:
         return self.tier.outcome if is_at_target else Outcome.NOT_REACHED
 
     def cost(self, minimise: Metric, weight_bits: int) -> int:
-        """Return the value of the metric ``minimise`` for the network with ``weight_bits`` bits per weight."""
+        """Return the cost of the network in a metric, with ``weight_bits`` bits per weight."""
         return measured(analyse(self.architecture, dataset(self.dataset).task, weight_bits=weight_bits), minimise)
 
     def arguments(self, command: str, *further: str) -> tuple[str, ...]:
@@ -208,7 +206,7 @@ def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All records of a workspace, shipped records included, with the ledger of the time of the records."""
+    """All records of a workspace, shipped records included, with the ledger at the same time."""
 
     workspace: Workspace
     records: tuple[Record, ...]
@@ -229,7 +227,7 @@ class Evidence:
         return indices
 
     def tested_before(self, record: Record) -> list[str]:
-        """Return the further data sets on which equal weights had been tested before the seeds of a record.
+        """Return further data sets on which equal weights had been tested before the seeds of a record.
 
         Equal weights follow from equal training images, so the test images of these data sets may overlap, too.
         """
@@ -260,8 +258,8 @@ class Rerun:
     """A recorded seed that was run again.
 
     Attributes:
-        identical: Whether the weights are equal bit for bit; None if the weights differ but need not be equal, because
-            a different machine, torch or build of the engine made the recorded weights.
+        identical: Whether the weights are equal bit for bit; None if different weights are allowed, because a different
+            machine, torch or build of the engine made the recorded weights.
     """
 
     index: int
@@ -276,7 +274,7 @@ class Verification:
 
     Attributes:
         runs: Seeds of a verification in order, as run now or as recorded.
-        is_contradicted: Whether the reruns are worse than the record allows (``bounds.is_worse``).
+        is_contradicted: Whether the reruns are worse than allowed (``bounds.is_worse``).
         row: Row of the leaderboard, computed from all seeds ever run.
         attempt: Certification attempt as ended; None without a certification.
         lacks_seeds: Whether a declared seed of the row has not been run.
@@ -312,7 +310,7 @@ class Verification:
     def machines(self) -> list[tuple[str, int]]:
         """Kinds of machines that trained the seeds, each with the number of seeds.
 
-        Two machines are of the same kind if equal seeds must give equal bits on both (``Environment.gives_bits_of``).
+        On machines of a kind, equal seeds give equal bits (``Environment.gives_bits_of``).
         """
         counts = Counter[Environment]()
         for run in self.runs:
@@ -350,7 +348,7 @@ class Verification:
 
 
 def read_verdicts(workspace: Workspace, keys: Container[RowKey | None]) -> dict[RowKey, Verification]:
-    """Return the verdicts on the networks of a workspace by the key of the record, for the records with these keys.
+    """Return the verdicts on the networks of a workspace with these keys of the record, by key.
 
     Damaged documents are left out and reported once.
     """
@@ -401,7 +399,7 @@ def _undeclared_seeds(record: Record, entries: Ledger) -> list[int]:
 
 
 def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: Sequence[int]) -> dict[str, Any]:
-    size = seeds[0].test_size if seeds else 1  # without seeds there are no errors to divide
+    size = seeds[0].test_size if seeds else 1
     fewest_errors = [run.best_test_errors for run in seeds if run.best_test_errors is not None]
     wrong_images = [[image for image, _ in run.wrong] for run in seeds]
     return {
@@ -452,14 +450,14 @@ def _notes_of(record: Record, entries: Ledger) -> Iterator[str]:
             yield text
 
 
-# A live report page requests the rows of all studies repeatedly, and most studies do not change.
+# A live page requests the rows of all studies repeatedly, and most studies do not change.
 @lru_cache(maxsize=1024)
 def _folded_rows(folder: Path, *file_states: tuple[int, int] | None) -> list[LeaderboardRow]:
     return _rows_of_study(read_state(folder))
 
 
 def _rows_of_study(study: StudyState) -> list[LeaderboardRow]:
-    # A search may train a network for several numbers of epochs; each recipe is a separate group of runs.
+    # A search may train a network for several numbers of epochs; each recipe is a separate group.
     runs: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in study.results:
         runs[result.hash, result.recipe_hash].append(result)
@@ -471,10 +469,10 @@ def _rows_of_study(study: StudyState) -> list[LeaderboardRow]:
 
 
 def validation_runs(results: Iterable[Result]) -> list[Result]:
-    """Return the runs that represent a network with a recipe; an empty list if none is complete.
+    """Return the runs that represent a network with a recipe; empty if none is complete.
 
-    If there are runs on fresh seeds, the first run is left out, because the search selected the network by this run.
-    Diverged runs count with their errors. Runs that were stopped early are not comparable.
+    The first run is left out if there are fresh seeds, because the search selected the network by this run. Diverged
+    runs count with their errors. Runs that were stopped early are not comparable.
     """
     scored_results = [
         result
@@ -498,8 +496,7 @@ def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, s
     Of rows with equal cost and errors, the first hash remains.
 
     Args:
-        order: Function that returns the cost, the errors (or another number that falls with the quality) and the hash
-            of a row.
+        order: Function that returns cost, errors (or a number that falls with the quality) and hash of a row.
     """
     front: list[_T] = []
     for row in sorted(rows, key=order):
@@ -571,8 +568,8 @@ def claim_paths(workspace: Workspace) -> list[Path]:
 def read_claims(path: Path) -> list[LeaderboardRow]:
     """Return the rows of a file of claims, none if the file does not exist.
 
-    A claim has a row ``claimed``, and a row ``measured`` if the network was trained with the recipe of the source.
-    Neither row counts as reached.
+    A claim has a row ``claimed``, and a row ``measured`` if trained with the recipe of the source. Neither counts as
+    reached.
 
     Raises:
         ContentError: The file is damaged, or the network of a claim does not fit its data set.
@@ -609,11 +606,8 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
 def survey(workspace: Workspace, known_study: StudyState | None = None) -> Survey:
     """Return the shipped evidence and the evidence of a workspace; damaged documents are left out and listed.
 
-    Rows of searches whose studies are not shipped are taken from the shipped table.
-
-    Args:
-        known_study: Study of the workspace that has been read, such as the study of a running search; its log, which
-            grows between two pages, is not read again.
+    Rows of searches whose studies are not shipped are taken from the shipped table. ``known_study`` is a study of the
+    workspace that has been read, such as the study of a running search, and is not read again.
     """
     damage: list[ContentError] = []
 
@@ -653,10 +647,9 @@ def survey(workspace: Workspace, known_study: StudyState | None = None) -> Surve
 
 
 def read_evidence(workspace: Workspace, damage: list[ContentError] | None = None) -> Evidence:
-    """Return the evidence of a workspace; damaged documents are left out: added to ``damage``, or else reported once.
+    """Return the evidence; damaged documents are left out: added to ``damage``, or else reported once.
 
-    A verification writes to the ledger, then to a record, and a certification to the ledger again, so the records are
-    read again if the ledger has changed, up to ``_MAX_READS`` times.
+    The records are read again if the ledger has changed in between, up to ``_MAX_READS`` times.
     """
     entries = ledger.read(workspace.ledger, [])
     for _ in range(_MAX_READS):
@@ -705,10 +698,7 @@ def collect(workspace: Workspace) -> list[LeaderboardRow]:
 
 
 def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
-    """Return the rows in the order of the leaderboard, each with a rank.
-
-    Only rows with the same data set and target are comparable, so each such group is ranked separately.
-    """
+    """Return the rows in the order of the leaderboard, ranked separately for each data set and target."""
     groups = groupby(sorted(rows, key=_order), key=lambda row: (row.dataset, row.target_pct))
     return [replace(row, rank=rank) for _, group in groups for rank, row in enumerate(group, start=1)]
 

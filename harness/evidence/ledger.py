@@ -1,7 +1,7 @@
 """The ledger: an append-only file of declarations, written before the declared runs start.
 
-There are three kinds of lines: certification attempts (and the ends of attempts), the seeds of verifications and of
-certificates (``certificate.py``, of any fitted estimator), and evaluations on further images (and the results).
+Three kinds of lines: certification attempts (and their ends), the seeds of verifications and of certificates
+(``certificate.py``), and evaluations on further images (and the results).
 
 A *look* is the first declaration of a row, by a verification, an attempt or a certificate. Each look spends a share of
 ``LOOK_ALPHA``; each attempt and each certificate spends a share of ``ALPHA``, too.
@@ -31,20 +31,20 @@ from harness.training.result import finite
 
 DEFAULT_SEEDS = 30  # seeds of an attempt without ``--seeds``
 MIN_SEEDS = 20  # fewest seeds of an attempt or a certificate
-# Probability that any success on a data set is false, over all attempts at all targets (docs/project/decisions.md#20).
+# Probability that any success on a data set is false, over all attempts at all targets (decision 20).
 ALPHA = 0.05
 # Probability that any verification of a workspace on the same test images is false, for normal seeds.
 LOOK_ALPHA = 0.1
 ALPHA_SHARE = 0.2  # share of the remaining probability that each entry spends
-# Probability that the first look spends: ``ALPHA_SHARE * LOOK_ALPHA``. Rows of older lines, which state no probability,
-# were all verified at this confidence; the account charges them with the share that was due (``due_look_alpha``).
+# ``ALPHA_SHARE * LOOK_ALPHA``. Rows of older lines, which state no probability, were all verified at this confidence;
+# the account charges them with the share that was due (``due_look_alpha``).
 _FIRST_LOOK_ALPHA = round(1 - bounds.VERIFIED_CONFIDENCE, 9)
 
-# Largest difference of equal bounds, in percentage points: far above float rounding, far below one image in a hundred
-# seeds. Also the rounding allowed in sums of probabilities.
+# Difference of equal bounds, in percentage points: far above float rounding, far below one image in a hundred seeds.
+# Also the rounding allowed in sums of probabilities.
 TOLERANCE = 1e-6
 
-# The four attempts declared under the first rules: number, network, first seed, number of seeds, time.
+# Of the first rules: number, network, first seed, number of seeds, time.
 _OF_OLD_RULES = {
     (1, "209721711989", 0, 30, "2026-11-20T18:31:02+00:00"),
     (2, "5b5d16c11c4a", 0, 40, "2026-11-20T21:26:28+00:00"),
@@ -103,13 +103,13 @@ class Attempt(_SeedDeclaration):
     """An attempt to certify a row.
 
     Attributes:
-        number: Number of the attempt, counted from 1 over all attempts of the ledger.
+        number: Counted from 1 over all attempts of the ledger.
         first_index: First of ``seeds`` consecutive seed indices, none of which was run before.
-        alpha: Probability of a false success that the attempt spends; 0.01 before attempts had shares.
-        rules: Version of the rules. 1: seeds were known beforehand, and each attempt spent 0.01. From 2 on: seeds
-            depend on the commit of the declaration, and ``next_alpha`` is spent. From 3 on: the bound holds for skewed
-            seeds. From 4 on: for grouped test images the bound also holds over groups.
-        lower_bound_pct: One-sided lower bound of the mean test accuracy (``bound_pct``); None while open.
+        alpha: Probability of a false success that the attempt spends.
+        rules: Version. 1: seeds were known beforehand, and each attempt spent 0.01. From 2 on: seeds depend on the
+            commit of the declaration, and ``next_alpha`` is spent. From 3 on: the bound holds for skewed seeds. From 4
+            on: also over groups of test images.
+        lower_bound_pct: See ``bound_pct``; None while open.
     """
 
     number: int
@@ -150,7 +150,7 @@ class Attempt(_SeedDeclaration):
         return finite(bounds.row_bound_pct(errors, runs[0].test_size, self.confidence, groups))
 
     def result(self, record: Record) -> tuple[AttemptResult, float | None]:
-        """Return the result and the lower bound computed from the recorded seeds of the attempt.
+        """Return the result and the lower bound computed from the recorded seeds.
 
         OPEN and None until all seeds are recorded. Futility is not recomputed, because a stop depends on the order in
         which the seeds ended, and a stopped attempt cannot pass.
@@ -162,7 +162,7 @@ class Attempt(_SeedDeclaration):
         return (AttemptResult.CERTIFIED if has_passed else AttemptResult.FAILED), bound
 
     def contradiction(self, record: Record) -> str | None:
-        """Return the first difference between the stated result and the record of the attempt; None if they agree.
+        """Return the first difference between the stated result and the record; None if they agree.
 
         The stated result of grouped test images from rules 4 on is not compared: the bound over groups was corrected
         while rules 4 were in force, other groups were assumed (``Record.group_errors``), and reading the data again may
@@ -213,12 +213,12 @@ class Attempt(_SeedDeclaration):
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration(_SeedDeclaration):
-    """Declaration of the seeds of a verification, none run before; the row is verified only after all have been run.
+    """Seeds of a verification, none run before; the row is verified only after all have been run.
 
     Attributes:
-        alpha: Probability of a false success that a certificate of these seeds spends; 0 without a certificate.
-        data_hash: SHA-256 of the data set of a certificate; None without a certificate and in older lines.
-        test_size: Number of test images of a certificate; None as for ``data_hash``.
+        alpha: Probability of a false success that a certificate spends; 0 without a certificate.
+        data_hash: SHA-256 of the data of a certificate; None without a certificate and in older lines.
+        test_size: Test images of a certificate; None as for ``data_hash``.
     """
 
     kind: Literal["verification"] = "verification"
@@ -235,9 +235,9 @@ class Registration(_LedgerEntry):
 
     Attributes:
         on_sha256: Digest of the image bytes.
-        errors: Number of wrong images of each seed; empty while open.
-        lower_bound_pct: One-sided 99 % lower bound over seeds, per cent.
-        lower_bound_images_pct: One-sided 99 % lower bound over seeds and images, per cent.
+        errors: Wrong images of each seed; empty while open.
+        lower_bound_pct: One-sided 99 % lower bound over seeds.
+        lower_bound_images_pct: One-sided 99 % lower bound over seeds and images.
     """
 
     kind: Literal["evaluation"] = "evaluation"
@@ -286,15 +286,13 @@ class Ledger:
     def look_alpha(self, key: RowKey) -> float:
         """Return the false-verification probability spent by the look at a row, by default 0.02."""
         looks = [item.look_alpha for item in self.seed_declarations if item.key == key]
-        # Skipped are 0 (further seeds of the row) and None (an older line).
+        # Without 0 (further seeds of the row) and None (an older line).
         return next(filter(None, looks), _FIRST_LOOK_ALPHA)
 
     def declared_indices(self, key: RowKey, recorded_indices: Container[int]) -> list[list[int]]:
-        """Return the seed indices of each declaration of a row, in the order of the declarations.
+        """Return the seed indices of each declaration of a row, in order.
 
-        Args:
-            key: Key of the row.
-            recorded_indices: Seed indices that have been run. A futile attempt counts with these seeds only.
+        Of a futile attempt, only the seeds in ``recorded_indices`` count.
         """
         indices = []
         for item in self.seed_declarations:
@@ -308,17 +306,15 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
     """Return the entries of a ledger and of the shipped ledger.
 
     Args:
-        path: The ledger; empty if the file does not exist.
-        damage: List that receives an error per damaged line or unreadable file; None to report each error once. Damaged
-            lines are left out.
-        with_shipped: Whether to read the shipped ledger, too.
+        path: The ledger, which may not exist.
+        damage: Receives an error per damaged line, which is left out, or unreadable file; None to report each once.
     """
     # The last state by the state as declared.
     attempts: dict[Attempt, Attempt] = {}
     registrations: dict[Registration, Registration] = {}
     ledger = Ledger()
     faults: list[ContentError] = []
-    lines: dict[str, str] = {}  # place of each line by text; a line that is in both files counts once
+    lines: dict[str, str] = {}  # place of each line by text; a line in both files counts once
     for file in (*([files.SHIPPED / "records" / path.name] if with_shipped else []), path):
         try:
             for number, line in enumerate(files.log_text(file).splitlines(), start=1):
@@ -336,11 +332,11 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
                 ledger.declarations.append(entry)
             case Registration():
                 start = replace(entry, errors=(), lower_bound_pct=None, lower_bound_images_pct=None, ended_utc=None)
-                # The first end counts. A second end contradicts nothing: the errors follow from stored weights.
+                # A second end contradicts nothing: the errors follow from stored weights.
                 if not registrations.get(start, start).errors:
                     registrations[start] = entry
             case Attempt():
-                # Two clones may declare the same number; such attempts differ in other fields, and both count.
+                # Two clones may declare the same number; such attempts differ in other fields.
                 earlier = attempts.get(entry.declaration, entry.declaration)
                 if earlier.outcome is AttemptResult.OPEN:
                     attempts[entry.declaration] = entry
@@ -363,15 +359,14 @@ def _entry_of(line: str, location: str) -> Attempt | Declaration | Registration:
 def next_alpha(
     entries: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str] = (), damaged_count: int = 0
 ) -> float:
-    """Return the probability that the next attempt on test images may spend, for any network, recipe and target.
+    """Return the probability that the next attempt on test images spends, for any network, recipe and target.
 
     ``ALPHA_SHARE * (ALPHA - spent)``: 0.01 first, then 0.008, 0.0064, and so on, so that the sum stays below ``ALPHA``.
 
     Args:
         entries: Entries that spend this probability (``Ledger.spending_entries``).
-        dataset: Data set of the attempt.
         test_sketch: Digests of the test images; entries with a common digest count, too.
-        damaged_count: Number of damaged lines of the ledger, each of which counts as an attempt.
+        damaged_count: Damaged lines of the ledger, each of which counts as an attempt.
     """
     spent_alpha = sum(item.alpha for item in entries if item.shares_images(dataset, test_sketch))
     return _share_of(ALPHA - spent_alpha, damaged_count)
@@ -382,10 +377,10 @@ def _share_of(alpha_left: float, damaged_count: int) -> float:
 
 
 def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ()) -> float:
-    """Return the probability of a false verification that the next look of a workspace at test images spends.
+    """Return the probability that the next look of a workspace at test images spends.
 
-    ``ALPHA_SHARE * (LOOK_ALPHA - spent)``: 0.02 first, then 0.016, 0.0128, and so on. Each damaged line of the ledger
-    counts as a look. Shipped looks do not count; docs/evidence/results.md corrects for the number of shipped looks.
+    ``ALPHA_SHARE * (LOOK_ALPHA - spent)``: 0.02 first, then 0.016, 0.0128, and so on. A damaged line counts as a look.
+    Shipped looks do not count; docs/evidence/results.md corrects for these.
     """
     damage: list[ContentError] = []
     declarations = read(path, damage, with_shipped=False).seed_declarations
@@ -400,7 +395,7 @@ def due_look_alpha(
     rows: set[RowKey] = set()
     for item in declarations:
         if item.shares_images(dataset, test_sketch):
-            # Older lines have no ``look_alpha``: the first line of a row spent the share that was due, further lines 0.
+            # In older lines, the first line of a row spent the share that was due, further lines 0.
             due = 0.0 if item.key in rows else ALPHA_SHARE * (LOOK_ALPHA - spent_alpha)
             spent_alpha += due if item.look_alpha is None else item.look_alpha
             rows.add(item.key)
@@ -417,12 +412,10 @@ def confidence_of_next_look(path: Path, key: RowKey) -> float:
 def declare_attempt(
     path: Path, key: RowKey, first_index: int, seeds: int, commit: str | None = None, test_sketch: tuple[str, ...] = ()
 ) -> Attempt:
-    """Enter a new attempt and return the attempt, which counts from then on.
+    """Enter a new attempt and return the attempt.
 
-    Args:
-        seeds: Number of seeds, with consecutive indices.
-        commit: Commit of the code; None if unknown.
-        test_sketch: Digests of the test images; empty if this machine does not have the images.
+    ``seeds`` is the number of seeds, with consecutive indices; ``test_sketch`` is empty if this machine does not have
+    the images.
 
     Raises:
         ContentError: Nothing is left to spend on these test images.
@@ -452,8 +445,8 @@ def declare_seeds(
 ) -> Declaration:
     """Enter all seeds of a verification or a certificate, before the first seed is run, and return the declaration.
 
-    ``certified_data`` is the data set to state in the declaration of a certificate, which spends ``next_alpha`` like an
-    attempt; None for a verification. Further arguments as in ``declare_attempt``.
+    ``certified_data`` is the data set of a certificate, which spends ``next_alpha`` like an attempt; None for a
+    verification.
 
     Raises:
         ContentError: Nothing is left to spend on these test images.
@@ -481,10 +474,7 @@ def _new_row(path: Path, key: RowKey, commit: str | None, test_sketch: tuple[str
 
 
 def register(path: Path, registration: Registration) -> Registration:
-    """Enter an evaluation on further images with the present time, and return the entry.
-
-    An earlier registration of the same seeds and images is returned instead, open or with the result.
-    """
+    """Enter an evaluation on further images; return the entry, or an earlier entry of the same seeds and images."""
     subject = (*registration.subject, registration.on_sha256, registration.indices)
     with files.locked(path.with_suffix(".lock")):
         for item in read(path).registrations:
@@ -494,11 +484,7 @@ def register(path: Path, registration: Registration) -> Registration:
 
 
 def close(path: Path, entry: _ClosableEntry, **end: Any) -> _ClosableEntry:
-    """Append the end of an attempt or a registration and return the ended entry; the line of the declaration remains.
-
-    Args:
-        end: Fields of the result: outcome and bound of an attempt, errors and bounds of a registration.
-    """
+    """Append the end of an attempt or a registration, with the fields ``end``, and return the ended entry."""
     return _append(path, replace(entry, ended_utc=_now(), **end))
 
 

@@ -1,9 +1,8 @@
 """Committed evidence behind a row of the leaderboard: a network, a recipe, every seed ever run, and the weights.
 
-This module does not import torch, so a check of all files builds no network. ``harness.training.run`` writes weight
-files and builds networks from weight files. Two seeds were trained again on a processor that rounds differently: the
-weights reproduce the recorded errors image by image, and a line of ``repeats.jsonl`` states that the bits differ from
-the record.
+This module does not import torch, so a check of all files builds no network. Two seeds were trained again on a
+processor that rounds differently: the weights reproduce the recorded errors image by image, and a line of
+``repeats.jsonl`` states that the bits differ.
 """
 
 from __future__ import annotations
@@ -38,11 +37,9 @@ class SeedRun:
 
     Attributes:
         wrong: (index of the test image, predicted class) of each wrong test image.
-        best_test_errors: Fewest test errors after any epoch; None unless the recipe reads the test set after each
-            epoch.
+        best_test_errors: Fewest test errors after any epoch; None unless the recipe tests each epoch.
         attempt: Number of the certification attempt; None outside an attempt.
-        beacon: Commit that declared the attempt, on which ``seed`` depends; None outside attempts and in the first
-            four.
+        beacon: Commit that declared the attempt, on which ``seed`` depends; None also in the first four attempts.
     """
 
     index: int
@@ -81,11 +78,10 @@ class SearchSummary:
     """Search that found the network.
 
     Attributes:
-        validation_accuracy_pct: Mean over the fresh validation seeds, per cent.
-        validation_seeds: Number of fresh validation seeds.
+        validation_accuracy_pct: Mean over the fresh validation seeds.
         trained: Number of networks with a finished run.
-        rejected: Number of draws and proposals that were rejected before a training.
-        search_seconds: Wall-clock time of the whole search on ``workers`` processes, seconds.
+        rejected: Draws and proposals rejected before a training.
+        search_seconds: Wall-clock time of the whole search.
         attempt: 1 for the first verified network of the study, 2 for the second, and so on.
     """
 
@@ -118,12 +114,11 @@ class RowKey(NamedTuple):
         return cls(*(getattr(item, name) for name in cls._fields))
 
     def arguments(self, command: str, recipe_name: str, *further: str) -> tuple[str, ...]:
-        """Return the arguments of a command for the network, with the options that select this row in each workspace.
+        """Return the arguments of a command for the network, with options that select this row in each workspace.
 
         Args:
             command: ``verify``, ``evaluate`` or ``export``; only ``verify`` depends on the target.
             recipe_name: Name of the recipe; the hash replaces the name if the catalog has no equal recipe of this name.
-            further: Further arguments of the command.
         """
         words = [command, self.hash]
         if self.recipe_hash:
@@ -141,11 +136,10 @@ class Record:
     """Evidence of a row.
 
     Attributes:
-        name: Display name; may be empty.
         assumed: Recipe fields that the source document does not state.
         seeds: Recorded seeds in the order of the indices, each index once.
         search_summary: Search that found the network, or None; the document key is ``found``.
-        teacher_seconds: Always 0; a key of schema 1 from the time of distillation.
+        teacher_seconds: Always 0; a key of schema 1.
     """
 
     name: str
@@ -172,7 +166,7 @@ class Record:
 
     @property
     def stem(self) -> str:
-        """Name of the file without the ending; states each part of the key except the protocol."""
+        """Name of the file without the ending: each part of the key except the protocol."""
         target = f"{self.target_pct:.12g}".replace(".", "_")
         return f"{self.hash}-{self.recipe_hash}-{self.dataset}-{target}"
 
@@ -181,25 +175,25 @@ class Record:
         return folder / f"{self.stem}.json"
 
     def weights_path(self, records: Path, index: int) -> Path:
-        """Return the path of the weights of a seed in a folder of records; does not depend on the target."""
+        """Return the path of the weights of a seed, which does not depend on the target."""
         row = f"{self.hash}-{self.recipe_hash}-{self.dataset}"
         return records / "weights" / row / f"seed-{index:04d}.safetensors"
 
-    def kept_weights(self, own: Path, index: int) -> Path | None:
-        """Return the existing weight file of a seed, shipped or in the records ``own``; None if there is none."""
-        paths = (self.weights_path(folder, index) for folder in (files.SHIPPED / "records", own))
+    def kept_weights(self, records_folder: Path, index: int) -> Path | None:
+        """Return the existing weight file of a seed, shipped or in ``records_folder``, or None."""
+        paths = (self.weights_path(folder, index) for folder in (files.SHIPPED / "records", records_folder))
         return next((path for path in paths if path.exists()), None)
 
-    def kept_indices(self, own: Path) -> list[int]:
+    def kept_indices(self, records_folder: Path) -> list[int]:
         """Return the indices of the recorded seeds that have weight files, in order."""
-        return [run.index for run in self.seeds if self.kept_weights(own, run.index)]
+        return [run.index for run in self.seeds if self.kept_weights(records_folder, run.index)]
 
     @property
     def group_errors(self) -> GroupErrors:
         """Errors by group of the test images.
 
-        Data sets of earlier versions do not state the group of each test image. The errors are then assumed to lie in
-        as few groups as possible: in the largest groups.
+        Data sets of earlier versions lack the group of each test image. The errors are then assumed to lie in the
+        largest groups.
         """
         spec = dataset(self.dataset)
         sizes = spec.test_group_sizes
@@ -243,7 +237,7 @@ def match(result: Result, recorded_run: SeedRun | None) -> str:
 
 
 def write(folder: Path, record: Record) -> None:
-    """Write a record, merged with the present content of the file; a recorded seed keeps its first result.
+    """Write a record, merged with the file; a recorded seed keeps its first result.
 
     Raises:
         ContentError: The file is damaged, or contains a different row.
@@ -270,13 +264,13 @@ def _joined(old_record: Record, record: Record) -> Record:
     )
 
 
-def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record]:
-    """Return all records, the records in ``own`` joined with the shipped records, in the order of the file names.
+def read_all(records_folder: Path, damage: list[ContentError] | None = None) -> list[Record]:
+    """Return the shipped records joined with the records in ``records_folder``, in the order of the file names.
 
     Damaged records and records of a missing data set are left out: added to ``damage``, or else reported once.
     """
     by_name: dict[str, Record] = {}
-    for folder in (files.SHIPPED / "records", own):
+    for folder in (files.SHIPPED / "records", records_folder):
         records, faults = read_each(read, sorted(folder.glob("*-*.json")))
         report_damage(faults, damage)
         for record in records:
@@ -286,7 +280,7 @@ def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record
 
 
 def report_damage(faults: Iterable[ContentError], damage: list[ContentError] | None = None) -> None:
-    """Append faults of documents that are left out to ``damage``; None to report each on stderr once per process."""
+    """Append faults of documents that are left out to ``damage``, or report each on stderr once per process."""
     if damage is not None:
         damage.extend(faults)
         return
@@ -306,17 +300,17 @@ def read(path: Path) -> Record:
     except OSError as error:
         raise ContentError(f"cannot read the record {path}: {reason(error)}") from error
     record = _checked(path, content)
-    # ``_checked`` is cached, and the data set may have been removed since.
+    # The result is cached, and the data set may have been removed since.
     dataset_of(record.dataset, path)
     return record
 
 
-# A search reads all records before each proposal; equal bytes are checked only once.
+# A search reads all records before each proposal.
 @lru_cache(4096)
 def _checked(path: Path, content: bytes) -> Record:
     """Return the record in ``content``; raise ContentError if a stated fact does not follow from the record."""
     record = read_as(Record, content, f"the record {path}", BRING_BACK)
-    # All facts below are recomputed, so that edited records are rejected.
+    # Edited records are rejected.
     spec = dataset_of(record.dataset, path)
     try:
         analysis = analyse(record.architecture, spec.task)
@@ -331,7 +325,7 @@ def _checked(path: Path, content: bytes) -> Record:
         "order of seeds": ([run.index for run in record.seeds], sorted({run.index for run in record.seeds})),
         "file name": (path.name, record.path(path.parent).name),
     }
-    # Diverged networks may have no finite number left, and so equal weights; only complete seeds are compared.
+    # Diverged networks may have no finite number left, and so equal weights.
     complete = [run for run in record.seeds if run.status is Status.COMPLETE]
     digests = [run.weights_sha256 for run in complete if run.weights_sha256 is not None]
     facts["number of different weights of complete seeds"] = (len(set(digests)), len(digests))
@@ -359,7 +353,7 @@ def _facts_of_seed(run: SeedRun, record: Record, spec: Dataset) -> _Facts:
         f"predicted classes of seed {run.index}": (classes, possible_classes),
     }
     if run.status is Status.COMPLETE and run.best_test_errors is not None:
-        # The last epoch was tested too, so the fewest errors cannot exceed the errors at the end.
+        # The last epoch was tested too.
         best = min(run.best_test_errors, run.test_errors)
         facts[f"best_test_errors of seed {run.index}"] = (run.best_test_errors, best)
     if record.protocol_version == PROTOCOL_VERSION:
@@ -375,7 +369,7 @@ def _text(document: dict[str, Any]) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
     lines = {name: as_json(value) for name, value in document.items()}
-    # A missing beacon is omitted, so that the lines of older seeds stay unchanged.
+    # The lines of older seeds stay unchanged.
     seeds = [
         {name: value for name, value in run.items() if (name, value) != ("beacon", None)} for run in document["seeds"]
     ]
@@ -391,7 +385,7 @@ class WeightFile:
     """Weights and BN statistics of a trained network.
 
     Attributes:
-        arrays: float32 arrays by torch's names; a tied kernel is stored under the name of its first user.
+        arrays: float32 arrays by torch's names; a tied kernel has the name of its first user.
         about: Metadata in the file (``harness.training.run.properties``).
         tied: Stored name by each further name of a tied kernel.
         state: All names in the order of torch's ``state_dict``.
@@ -426,7 +420,7 @@ def read_weights(path: Path) -> WeightFile:
     Raises:
         ContentError: The file cannot be read, or its arrays do not match the names in its metadata.
     """
-    # Imported here, because this imports numpy, which takes longer than a command that only names a record.
+    # numpy takes longer to import than a command that only names a record takes.
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -446,16 +440,16 @@ def read_weights(path: Path) -> WeightFile:
     return WeightFile(path, arrays, properties, names.tied, names.state)
 
 
-def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
+def read_recorded(records_folder: Path, record: Record, index: int) -> WeightFile:
     """Read the weights of a recorded seed and check the file against the record.
 
     Raises:
         ContentError: There is no weight file, or the file is damaged or not the file of this seed.
     """
     run = record.seed(index)
-    path = record.kept_weights(own, index)
+    path = record.kept_weights(records_folder, index)
     if run is None or path is None:
-        indices = ", ".join(map(str, record.kept_indices(own)))
+        indices = ", ".join(map(str, record.kept_indices(records_folder)))
         note = f"stored seeds: {indices}" if indices else "no weights are stored"
         verify = as_command(*record.key.arguments("verify", record.recipe_name, "--seeds", str(index + 1)))
         hint = f"{verify} trains and tests the seed again"
@@ -464,13 +458,11 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
             hint=None if indices else hint,
         )
     weights = read_weights(path)
-    # The weights must be the recorded weights, or the weights of a repeat with the recorded errors.
     repeats = path.parents[1] / "repeats.jsonl"
     repetition = None if weights.sha256 == run.weights_sha256 else _repeat_of(repeats, record, run)
     expected_facts = {
         "weights": repetition or run.weights_sha256,
-        # The metadata must match, too: the digest covers only the numbers, and in another order of ops the same numbers
-        # are a different network.
+        # The digest covers only the numbers, and in another order of ops the same numbers are a different network.
         "architecture": record.hash,
         "hash": record.hash,
         "recipe_hash": record.recipe_hash,
@@ -486,7 +478,7 @@ def read_recorded(own: Path, record: Record, index: int) -> WeightFile:
         # Bars and the name of a module may differ.
         properties["architecture"] = parse_notation(str(properties["architecture"])).hash
     for name, recorded_value in expected_facts.items():
-        # Older files lack some of the metadata, but all state weights and architecture.
+        # Older files lack some of the metadata, but not weights and architecture.
         if properties[name] != recorded_value and (properties[name] is not None or name in ("weights", "architecture")):
             raise ContentError(f"{path}: {name}: {properties[name]} stated, {recorded_value} in the record")
     return weights

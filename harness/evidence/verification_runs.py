@@ -1,8 +1,8 @@
 """Verification: fresh seeds of a network and a recipe on all training images; each reads the test set once.
 
-``VerifyPlan`` states the network, the recipe and the seeds. The seeds are declared in the ledger before the first is
-run, trained, and added to the record at the end; ``Verification`` is the result. A certification is declared in a
-commit, and the seeds depend on the id of this commit, so that no result can be known beforehand.
+The seeds of a ``VerifyPlan`` are declared in the ledger before the first is run, and added to the record at the end. A
+certification is declared in a commit, and the seeds depend on the id of this commit, so that no result can be known
+beforehand.
 """
 
 from __future__ import annotations
@@ -43,15 +43,12 @@ class VerifyPlan:
     """Network, recipe and seeds of a verification.
 
     Attributes:
-        indices: Seed indices in order; ``run_seeds`` replaces the indices of a certification by the seeds of
-            ``attempt``.
+        indices: Seed indices in order; of a certification, replaced by ``run_seeds``.
         engine: ``native``, ``torch`` or ``auto``; ``auto`` repeats a seed of torch with torch.
-        workers: Number of seeds trained at once.
         certify: Whether to run the open certification attempt of the row.
-        repeat: Whether to run the seeds again if all are recorded; if some are missing, only the missing seeds are run.
+        repeat: Whether to run the seeds again if all are recorded.
         attempt: Certification attempt, set by ``run_seeds``.
         beacon: Commit that declares the attempt, on which the seeds depend.
-        search_summary: Search that found the network.
     """
 
     architecture: Architecture
@@ -89,7 +86,7 @@ def _record_of(plan: VerifyPlan, evidence: Evidence) -> Record:
     )
     path = new_record.path(evidence.workspace.records)
     if path.exists():
-        # The evidence leaves a damaged record out, but the seeds of this record must not be run again.
+        # The seeds of a damaged record must not be run again.
         record_files.read(path)
     record = evidence.record(new_record.key) or new_record
     return replace(record, name=record.name or plan.name, search_summary=record.search_summary or plan.search_summary)
@@ -101,9 +98,7 @@ def _folder_of(plan: VerifyPlan, workspace: Workspace) -> Path:
 
 
 def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attempt:
-    """Declare an attempt to certify the row of a plan on ``seeds`` unused indices, and return the attempt.
-
-    An open attempt for this row is returned unchanged.
+    """Declare an attempt to certify the row of a plan on ``seeds`` unused indices, or return the open attempt.
 
     Raises:
         ContentError: An op of the network has no effect, or nothing is left to spend on these test images.
@@ -118,7 +113,7 @@ def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attem
 
 
 def declare_certificate(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Declaration:
-    """Declare a certificate of the row of a plan on ``seeds`` unused indices, and return the declaration.
+    """Declare a certificate of the row of a plan on ``seeds`` unused indices.
 
     An earlier declaration of a certificate is returned, so that seeds cannot be added after a result has been seen.
 
@@ -143,7 +138,7 @@ def _declarable(plan: VerifyPlan, evidence: Evidence) -> Record:
 
 
 def _first_unused(record: Record, evidence: Evidence) -> int:
-    # Without a beacon, a seed is the same for all targets and data sets, so results may be known from a different row.
+    # Without a beacon, a seed is the same for all targets and data sets, so results may be known.
     rows = [key for key in evidence.indices if (key.hash, key.recipe_hash) == (record.hash, record.recipe_hash)]
     return max(chain.from_iterable(evidence.indices[key] for key in rows), default=-1) + 1
 
@@ -151,9 +146,8 @@ def _first_unused(record: Record, evidence: Evidence) -> int:
 def due_indices(plan: VerifyPlan, evidence: Evidence, seeds: int) -> tuple[int, ...]:
     """Return the first ``seeds`` indices available to the row of a plan, run and declared indices included.
 
-    All further declared indices that have not been run are appended. Excluded are indices of a different target of the
-    same network, recipe and data set, because the results are known, and indices of a certification, because the
-    seeds depend on a commit.
+    Further declared indices that have not been run are appended. Excluded are indices of a different target of the same
+    network, recipe and data set, whose results are known, and of a certification, whose seeds depend on a commit.
     """
     record = _record_of(plan, evidence)
     entries = evidence.entries
@@ -186,12 +180,12 @@ def _as_declared(plan: VerifyPlan, evidence: Evidence) -> VerifyPlan:
             f"attempt {attempt.number} is declared, but the declaration in {workspace.ledger} is not committed",
             hint=f"run '{command}' and 'git commit'; outside a clone, commit the ledger",
         )
-    # Rules 1: seeds without a beacon. Rules 2: seeds with a beacon. From rules 3 on, only the bound differs.
+    # From rules 3 on, only the bound differs.
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
 
 
 def _refuse_equal_weights(run: SeedRun, record: Record) -> None:
-    # Two seeds with equal weights are a single sample, so the bounds over seeds would be wrong.
+    # Two seeds with equal weights are a single sample, so bounds over seeds would be wrong.
     is_trained = run.status is Status.COMPLETE and bool(run.weights_sha256)
     for item in record.seeds:
         if is_trained and item.weights_sha256 == run.weights_sha256:
@@ -213,13 +207,11 @@ def run_seeds(
 ) -> Verification:
     """Run the seeds of a plan on the slots of an executor, and add the results to the record.
 
-    Each seed enters the record as soon as the training ends, so an interrupted call does not repeat finished seeds.
+    Each seed enters the record when its training ends, so an interrupted call does not repeat finished seeds.
 
     Args:
-        on_event: Called with each event of a training.
-        make_executor: Factory of the executor.
         on_verdict: Called with the verdict, before the lock on the folder is released.
-        on_begin: Called with the number of trainings and the indices of the recorded seeds, before the first training.
+        on_begin: Called before the first training with the number of trainings and the indices of the recorded seeds.
         on_wait: Called at least once per second while seeds are trained.
 
     Raises:
@@ -248,13 +240,12 @@ def run_seeds(
             for event in results:
                 collector.take(event.result)
                 if collector.ended_attempt:
-                    # ``run_all`` takes jobs from this list: running seeds still count, but no further seed starts.
+                    # Running seeds still count, but no further seed starts.
                     queue.clear()
         collector.close()
         # A different process may have tested equal weights since the first seed.
         verdict = _verdict_of(collector, read_evidence(workspace))
-        # Still under the lock, otherwise a second call could use the folder or run more seeds before the verdict is
-        # logged.
+        # Otherwise a second call could use the folder or run more seeds before the verdict is logged.
         shutil.rmtree(folder, ignore_errors=True)
         on_verdict(verdict)
     return verdict
@@ -296,13 +287,13 @@ class _SeedCollector:
         number = None if self.plan.attempt is None else self.plan.attempt.number
         run = SeedRun.of(seed_result, number, self.plan.beacon)
         original = self.recorded_runs.get(run.index)
-        # Weights precede the record, so that all recorded weights exist. A rerun may replace lost weights.
+        # Weights precede the record, so that all recorded weights exist.
         if original is None or run.weights_sha256 == original.weights_sha256:
             weights_file = _weights_file(_folder_of(self.plan, self._workspace), run.index)
             path = self.record.weights_path(self._workspace.records, run.index)
             # Shipped weights are not copied.
-            is_own = self.record.kept_weights(self._workspace.records, run.index) in (None, path)
-            if is_own and weights_file.exists():
+            is_unshipped = self.record.kept_weights(self._workspace.records, run.index) in (None, path)
+            if is_unshipped and weights_file.exists():
                 files.write_bytes(path, weights_file.read_bytes())
         if original is not None:
             self.rerun_results[run.index] = run
@@ -379,7 +370,7 @@ def _verdict_of(collector: _SeedCollector, evidence: Evidence) -> Verification:
     runs = tuple(last_runs[index] for index in collector.plan.indices if index in last_runs)
     reruns = _reruns_of(record, collector.rerun_results)
     is_contradicted = False
-    # Equal weights contradict nothing. Different weights may, by the errors, on any machine.
+    # Different weights may contradict, by the errors, on any machine.
     if not all(rerun.identical for rerun in reruns):
         repeated_errors = [run.test_errors for run in collector.rerun_results.values()]
         recorded_errors = [run.test_errors for run in record.seeds]

@@ -37,7 +37,7 @@ from harness.training.result import Errors
 from harness.training.torch_network import Images
 from harness.training.training_loop import class_probabilities
 
-_CHECKED_IMAGES = 10_000  # training images for error counts and for the comparison of C and reference
+_CHECKED_IMAGES = 10_000  # training images for error counts and the comparison of C and reference
 # Keys of ``TrainedNetwork.about`` that ``manifest.json`` contains.
 _FACTS = ("architecture", "hash", "recipe", "recipe_hash", "dataset", "seed_index", "seed", "weights_sha256", "engine")
 
@@ -123,7 +123,6 @@ class _C(Format):
         about = network.about
         facts: dict[str, Any] = {name: about[name] for name in _FACTS}
         facts |= {name: int(facts[name]) for name in ("seed_index", "seed")}
-        # The results of the compiled program are added to ``check`` below.
         facts |= {"data_sha256": images.data_hash, "check": check}
         chip = {} if self.fit is None else {"chip": self.fit.document()}
         library = Library(

@@ -1,7 +1,6 @@
 """Write an integer network as a folder of C: a library for Arduino and PlatformIO, and a Zephyr module, with a test.
 
-The layout follows emlearn (https://emlearn.org). ``src`` contains a source and a header, ``test`` contains ten images
-with logits for ``make test``, and ``manifest.json`` describes the network.
+The layout follows emlearn (https://emlearn.org); ``make test`` compares the logits of ten images.
 """
 
 from __future__ import annotations
@@ -29,10 +28,9 @@ from harness.system.terminal import printable
 from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, pose_orders
 from harness.training.pixels import takes_bytes
 
-EXAMPLES = 10  # images for the test in the folder
-_NUMBERS_A_LINE = 20  # numbers per line of an array in C
-# Names of headers, without ``.h``, of C (ISO/IEC 9899:2018), POSIX (IEEE 1003.1-2017), glibc, newlib, avr-libc, Arduino
-# and this library.
+EXAMPLES = 10
+_NUMBERS_A_LINE = 20
+# Without ``.h``: C (ISO/IEC 9899:2018), POSIX (IEEE 1003.1-2017), glibc, newlib, avr-libc, Arduino and this library.
 _HEADER_NAMES = """
     assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
     stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
@@ -49,13 +47,12 @@ _HEADER_NAMES = """
     examples
 """
 _HEADERS = frozenset(_HEADER_NAMES.split())
-# Files of the folder with fixed names; the template has the file name.
 _FILES = (
     "Makefile", "README.md", "library.properties", "library.json", "CMakeLists.txt", "zephyr/module.yml",
     "zephyr/Kconfig", "LICENSE", "examples/Classify/Classify.ino", "test/examples.h", "test/test.c",
 )  # fmt: skip
-_ALL_BITS = 15  # right shift that maps every channel index to 0, so that all channels use the same number
-# Macro that compilers define for each family of chips in ``harness.exports.emulated``.
+_ALL_BITS = 15  # right shift that maps every channel index to 0
+# By the name in ``harness.exports.emulated``.
 _CHIP_MACROS = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
 # Function in C by kind of step.
 _FUNCTIONS = {
@@ -65,11 +62,11 @@ _FUNCTIONS = {
     StepKind.UNSHUFFLE: "unshuffle",
     StepKind.LOGITS: "sum_up",
 }
-# Members of the C structure ``step`` with the type ``types.extent``, in order, without the flag ``takes_mean``.
+# Members of the C structure ``step`` of the type ``types.extent``, in order, without ``takes_mean``.
 _Extents = namedtuple(
     "_Extents", "kernel_rows kernel_columns stride row_padding column_padding poses pool_rows pool_columns"
 )
-# Members with the type ``types.count``, in order, and the number of weights of a filter.
+# Members of the type ``types.count``, in order, and the number of weights of a filter.
 _Counts = namedtuple(
     "_Counts",
     "rows columns channels output_rows output_columns output_channels inner_columns filters group_channels weights",
@@ -81,15 +78,12 @@ class Library:
     """Content of a folder of C.
 
     Attributes:
-        network: The integer network, with the bits per weight that the code stores (``stored_plan``).
-        dataset: Data set of the network.
+        network: With the bits per weight that the code stores (``stored_plan``).
         examples: Images for the test in the folder, uint8 (n, channels, rows, columns).
         name: Name of the network in C: a letter, followed by letters, digits and underscores.
-        title: Title, a single line of text.
         about: Hash, recipe and seed, a single line of text.
         facts: Entries of ``manifest.json`` in addition to the sizes.
-        chips: Costs of the network on a chip of each family, from ``chip_costs``.
-        optimise: Optimisation of the C code.
+        chips: See ``chip_costs``.
     """
 
     network: IntegerNetwork
@@ -115,8 +109,8 @@ class Library:
 def c_name(text: str) -> str:
     """Return ``text`` as a name in C and of a header, with underscores in place of invalid characters.
 
-    A name that does not start with a letter, or that a system header has, gets the prefix ``net_``: a header with
-    the same name would be included instead of the system header.
+    A name that does not start with a letter gets the prefix ``net_``, as does the name of a system header, in place of
+    which this header would be included.
     """
     name = re.sub(r"\W", "_", text, flags=re.ASCII).lower()
     return name if name[:1].isalpha() and name not in _HEADERS else f"net_{name}"
@@ -205,7 +199,7 @@ def context_of(library: Library) -> dict[str, Any]:
         "orders": [],
         "examples": [{"pixels": image, "logits": outputs} for image, outputs in zip(pixels, logits, strict=True)],
         "chips": library.chips,
-        # Families of chips with a measured stack: name, macro of the compiler and costs.
+        # Families of chips with a measured stack: name, macro and costs.
         "stacks": [(chip, _CHIP_MACROS[chip], cost) for chip, cost in library.chips.items() if "stack_bytes" in cost],
     }
     if is_fast:
@@ -223,7 +217,7 @@ def _data_context(library: Library) -> dict[str, Any]:
         "channels": channels,
         "classes": dataset.classes,
         "class_names": list(map(c_text, dataset.class_labels)),
-        # Bytes of the longest name, with the terminating zero.
+        # With the terminating zero.
         "name_bytes": 1 + max(len(name.encode("utf-8")) for name in dataset.class_labels),
         "low": [f"{value:.9g}" for value in low],
         "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
@@ -241,7 +235,7 @@ def _types(steps: Sequence[_CStep]) -> dict[str, str]:
         "extent": next(f"uint{bits}_t" for bits in (8, 16, 32) if extent < 2**bits),
         "count": next(f"uint{bits}_t" for bits in (16, 32) if count < 2**bits),
         "position": "int16_t" if position < 2**15 else "int32_t",
-        # In code for speed. A product of two bytes needs 16 bits, the base of the input a further bit, so fewer than
+        # Of code for speed. A product of two bytes needs 16 bits, the base of the input a further bit, so fewer than
         # 2^14 products fit into 31 bits. Unsigned sums may wrap around, but GCC reorders them, which needs more
         # registers.
         "sum": "int32_t" if count < 2**14 else "uint32_t",
@@ -271,7 +265,7 @@ def _used_functions(steps: Sequence[_CStep]) -> set[str]:
 def c_comment(text: str) -> str:
     """Return ``text`` for a comment in C and a line of Markdown, without line ends and control characters.
 
-    A file of weights may come from an untrusted source, with arbitrary text as the name of the recipe.
+    A file of weights may come from an untrusted source, with any text as the name of the recipe.
     """
     return printable(text).replace("*/", "* /")
 
@@ -317,7 +311,6 @@ def _fast_context(steps: Sequence[Any]) -> dict[str, Any]:
     with_groups = [step for step in blocks if step.counts.channels > step.counts.group_channels]
     is_expanded = fast_kernels.is_expanded(plan)
     with_poses = [step for step in blocks if step.extents.poses > 1 and not is_expanded]
-    # Steps by variant of the code that these steps need.
     users = {
         "blocks": blocks,
         "planes": planes,
@@ -438,7 +431,7 @@ class _CStep:
         low, high = -127, 127
         if self.target is not None and not self.target.is_signed:
             low, high = 0, 255
-        # 0 means no slope in C. A slope that is rounded to 0 makes all negative numbers 0.
+        # 0 means no slope in C; a slope rounded to 0 makes all negative numbers 0.
         if constants.slope == 0:
             low = 0
         places = self.places

@@ -1,4 +1,4 @@
-"""Compile the exported C code of a network on this machine, and compute the logits of many images with the program."""
+"""Compile the exported C code on this machine, and compute the logits of many images."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harness.exports.c_library import Library, context_of, files_of, rendered
 from harness.system.errors import DeviceError, reason
 from harness.system.machine import compiler_words, run_program
 
-_COMPILERS = ("cc", "gcc", "clang")  # tried in this order if CC is not set
+_COMPILERS = ("cc", "gcc", "clang")  # in this order, if CC is not set
 _SECONDS = 600.0  # time limit of the compiler and of the program
 _WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
 
 
 class ForeignProgram(DeviceError):
-    """Raised if this machine cannot run a compiled program: wrong processor, or a folder mounted without execution."""
+    """Raised if this machine cannot run a program: wrong processor, or a folder mounted without execution."""
 
 
 def find_compiler() -> str | None:
@@ -28,7 +28,7 @@ def find_compiler() -> str | None:
 
 
 def write_files(library: Library, folder: Path) -> None:
-    """Write the files of a library and ``test/run.c``, the program that runs the network on many images."""
+    """Write the files of a library and ``test/run.c``, which runs the network on many images."""
     for path, text in {**files_of(library), "test/run.c": rendered("run.c", context_of(library))}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
@@ -37,11 +37,7 @@ def write_files(library: Library, folder: Path) -> None:
 def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] = ("-O2",)) -> Path:
     """Compile ``test/run.c`` in a folder from ``write_files``, and return the path of the program.
 
-    Args:
-        folder: Folder of the files.
-        name: Name of the library in C.
-        command: Command of the compiler, from ``find_compiler``.
-        flags: Flags in addition to the warnings, all of which are errors.
+    ``flags`` are added to the warnings, all of which are errors.
 
     Raises:
         DeviceError: The compiler cannot be run, or builds no program.

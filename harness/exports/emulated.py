@@ -1,7 +1,7 @@
 """Run the C code of a network on emulated chips: logits, code size, stack size and number of instructions or cycles.
 
-The clocks of the emulators tick at different rates. Each program therefore also times a loop of known length, which
-gives the work (instructions or cycles) per tick. ``templates/emulated.c.jinja`` is the program.
+The clocks of the emulators tick at different rates, so each program also times a loop of known length, which gives the
+work per tick. ``templates/emulated.c.jinja`` is the program.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from harness.system.machine import run_program
 from harness.system.terminal import say
 from harness.training.integer import integer_logits
 
-PASSES = 2**20  # passes through the loop of known length; they take many ticks of every clock here
-_PROGRAM = "on-chip"  # file name that cannot clash with a network, because the hyphen is not allowed in C names
+PASSES = 2**20  # passes through the loop of known length; many ticks of every clock
+_PROGRAM = "on-chip"  # no clash with a network, because C names allow no hyphen
 _TIMEOUT_SECONDS = 60  # of a compiler or emulator
-_OVERFLOW = 2**32 - 1  # written by the program instead of a number if the stack or a clock overflows
+_OVERFLOW = 2**32 - 1  # in place of a number if the stack or a clock overflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ CHIP_FAMILIES = {
     ),
     "RV32IMC": ChipFamily(
         tool_prefix="riscv64-unknown-elf",
-        # Debian has no C library for this compiler, whose stdint.h requires one without -ffreestanding.
+        # Debian has no C library for this compiler, whose stdint.h needs -ffreestanding.
         flags=("-march=rv32imc_zicsr", "-mabi=ilp32", "-mcmodel=medany", "-ffreestanding", _BARE_METAL),
         link_flags=("-Wl,--section-start=.init=0x80000000,-e,start", "-lgcc"),
         emulator=("qemu-system-riscv32", "-M", "virt", "-bios", "none", *_QEMU, "-kernel"),
@@ -104,9 +104,8 @@ class Emulation:
     """Results of a network on an emulated chip.
 
     Attributes:
-        logits: Logits, int32 (n, classes).
         code_bytes: Bytes of code of the network, and of its tables of steps and class names, without the constants.
-        stack_bytes: Bytes of stack of a classification, in addition to the stack of the caller.
+        stack_bytes: Stack of a classification, without the stack of the caller.
         work: Mean number of instructions or cycles per image.
         loop_ticks: Clock ticks of the loop of known length.
     """
@@ -134,9 +133,6 @@ def emulate(
     """Run a network on an emulated chip, for images, uint8 (n, channels, rows, columns).
 
     Args:
-        library: Network as a C library.
-        pixels: The images.
-        family: Family of the chip.
         optimisation: Flag of the compiler; None for the flag of the family, else of the Makefile.
         write: Writes source and header to ``src`` in a folder.
 
@@ -152,7 +148,7 @@ def emulate(
         compiler = [f"{family.tool_prefix}-gcc", *family.flags, flag, "-std=c99", "-Isrc"]
         _output([*compiler, "-c", f"{_PROGRAM}.c", f"src/{library.name}.c"], folder)
         objects = (f"{_PROGRAM}.o", f"{library.name}.o")
-        # A header, then a line per object: bytes of code and constants, of initialised data and of zeroed data.
+        # A header, then a line per object: bytes of code and constants, of initialised and of zeroed data.
         size_lines = _output([f"{family.tool_prefix}-size", *objects], folder).splitlines()[1:]
         sections = np.array([line.split()[:3] for line in size_lines]).astype(int)
         text_bytes, data_bytes, zero_bytes = sections.sum(0)
@@ -177,7 +173,6 @@ def emulate(
         logits=np.array(logits, np.uint32).view(np.int32).reshape(-1, classes),
         code_bytes=int(code_and_constants + initialised_data) - library.network.plan.constant_bytes,
         stack_bytes=stack_bytes,
-        # All images take as long as ticks / loop_ticks loops of known length.
         work=round(ticks / loop_ticks * PASSES * family.pass_work / len(pixels)),
         loop_ticks=loop_ticks,
     )
@@ -202,7 +197,7 @@ def _output(command: Sequence[str], folder: Path) -> str:
 
 
 def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:
-    """Return the costs of a network by family of chips, measured with the examples of the library.
+    """Return the costs by family of chips, measured with the examples of the library.
 
     The keys are ``compiler``, ``code_bytes``, ``stack_bytes``, and the unit of the work per image; or ``unknown``, the
     reason why nothing was measured.

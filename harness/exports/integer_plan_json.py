@@ -10,9 +10,9 @@ from harness.spaces.ops import Shape
 from harness.spaces.ops.integer_form import KernelForm, Reduction
 from harness.training.integer import IntegerNetwork, Integers, StepNumbers, pose_orders, product_weights
 
-# Image shape of the known data sets, such as MNIST, which have no hash; the page lets users draw images of this shape.
+# Of the known data sets, such as MNIST, which have no hash; users can draw images of this shape.
 _DIGIT_SHAPE = (1, 28, 28)
-_KERNEL_SIZES = ("filters", "rows", "columns", "channels")  # names of the axes of a kernel
+_KERNEL_SIZES = ("filters", "rows", "columns", "channels")  # axes of a kernel
 
 
 def page_json(library: Library, accuracy: str = "") -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _shape_json(shape: Shape) -> dict[str, int]:
 
 
 def _orders(kernel: Integers, form: KernelForm) -> dict[str, Any]:
-    # Products of factors are multiplied out in the document, so that each weight has a pose of its own.
+    # Products of factors are multiplied out, so that each weight has a pose of its own.
     poses = form.poses if form.factors is None else 1
     places, first_channels = pose_orders(kernel.shape[1:], poses)
     return {"places": places.tolist(), "channels": first_channels.tolist()}

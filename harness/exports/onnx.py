@@ -1,8 +1,7 @@
 """Export of a trained network as an ONNX model that takes raw numbers of the data set.
 
-The logits of onnxruntime are compared with the logits of this program before the file is written.
-
-``onnx``, ``onnxruntime`` and ``onnxscript`` are in the optional extra ``export``.
+The logits of onnxruntime are compared with the logits of this program before the file is written. The libraries are in
+the optional extra ``export``.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from harness.training.integer import IntegerNetwork, integer_logits, integers_of
 from harness.training.pixels import RawInputNetwork, raw_numbers
 from harness.training.recipe import Recipe
 
-_CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and torch
-_CHECKED_INTEGER_IMAGES = 10_000  # training images for the same comparison of an integer network, as for C
+_CHECKED_IMAGES = 1_000  # for the comparison of onnxruntime and torch
+_CHECKED_INTEGER_IMAGES = 10_000  # for the comparison of an integer network, as for C
 _BATCH = 1_000  # images per call of onnxruntime
-# Largest difference of logits, relative to the largest logit. The libraries add in different orders, so classes can
-# differ if two logits are nearly equal.
+# Relative to the largest logit. The libraries add in different orders, so classes can differ if two logits are nearly
+# equal.
 _TOLERANCE = 1e-3
-# The same for an integer network, whose maps may differ by 1. Records differ by at most 2.9 % on training images of
-# MNIST (docs/use/deployment.md) and by less than 10 % on random images (tests/harness/exports/test_onnx.py).
+# The same for an integer network, whose maps may differ by 1: at most 2.9 % on training images of MNIST
+# (docs/use/deployment.md) and less than 10 % on random images (tests/harness/exports/test_onnx.py).
 _INTEGER_TOLERANCE = 0.2
-_FLOAT_ROUNDING = 1e-6  # relative to the largest logit; smaller differences are the rounding of float32
+_FLOAT_ROUNDING = 1e-6  # relative to the largest logit; float32 rounding
 # Numbers of a constant up to which equal constants are merged, to store a tied kernel once. Some kernels exceed the
-# default of the library, 1,024; none exceeds this number.
+# default, 1,024; none exceeds this number.
 _MAX_CONSTANT_NUMBERS = 1_000_000
 _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conversion
 
@@ -113,9 +112,9 @@ def to_onnx(
 ) -> tuple[bytes, dict[str, Any]]:
     """Return the content of an ONNX file and the results of a comparison with torch.
 
-    The input of the model is called ``pixels``: raw numbers of the data set, (batch, channels, rows, columns), uint8 if
-    the data set consists of bytes, else float64. The output is called ``logits``. ``network`` is in evaluation mode on
-    a CPU; ``pixels``, uint8, are the images of the comparison; ``about`` is the metadata of the model.
+    The input ``pixels`` are raw numbers of the data set, (batch, channels, rows, columns), uint8 if the data set
+    consists of bytes, else float64; the output is ``logits``. ``network`` is in evaluation mode on a CPU; ``pixels``,
+    uint8, are the images of the comparison; ``about`` is the metadata.
 
     Raises:
         AssertionError: The logits differ, which is a bug of this program.
@@ -124,7 +123,7 @@ def to_onnx(
     from onnxscript import optimizer
 
     raw_network = RawInputNetwork(network, dataset).eval()
-    # With a batch of a single image, the exporter would fix the batch size at 1.
+    # With a single image, the exporter would fix the batch size at 1.
     example = raw_numbers(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), dataset)
     with warnings.catch_warnings(action="ignore"):  # warnings about code inside torch
         shapes = ({0: torch.export.Dim("batch")},)
@@ -134,7 +133,7 @@ def to_onnx(
         torch_program = torch_program.run_decompositions({unshuffle: torch.export.default_decompositions()[unshuffle]})
         program = torch.onnx.export(
             torch_program,
-            # The name stays, because programs of users call it, although only bytes are pixels.
+            # Programs of users call the name, although only bytes are pixels.
             input_names=["pixels"],
             output_names=["logits"],
             dynamic_shapes=shapes,
@@ -145,7 +144,7 @@ def to_onnx(
             verbose=False,
         )
     assert program is not None, "a program is returned if no file is named"
-    # ``optimize=True`` would fold BN into the kernels, and a tied kernel would be stored once per layer.
+    # ``optimize=True`` would fold BN into the kernels, which stores a tied kernel once per layer.
     optimizer.fold_constants(program.model)
     _fix_shapes(program.model.graph)
     optimizer.remove_unused_nodes(program.model)
@@ -173,8 +172,8 @@ def integers_to_onnx(
 ) -> tuple[bytes, dict[str, Any]]:
     """Return an integer network as an ONNX file with quantised maps (QDQ), and the results of a comparison.
 
-    The logits of onnxruntime are compared with the logits of the reference times ``logit_scale``; the metadata of the
-    file state the counts. Arguments and errors as for ``to_onnx``; ``network`` is the integer network.
+    The logits are compared with the reference times ``logit_scale``; the metadata state the counts. Arguments and
+    errors as for ``to_onnx``.
     """
     model = integer_model(network, dataset, _OPSET, about)
     theirs = _session_logits(model.SerializeToString(), raw_numbers(pixels, dataset), is_optimised=False)
@@ -206,7 +205,7 @@ def _session_logits(content: bytes, numbers: Tensor, *, is_optimised: bool = Tru
 
 def _compared(ours: Tensor, theirs: Tensor, tolerance: float) -> dict[str, Any]:
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
-    # ``not <=`` instead of ``>``, so that NaN is rejected too.
+    # Rejects NaN too.
     if not difference <= tolerance:
         raise _DifferentLogits(f"the logits of ONNX and harness differ by {difference:.2g}: please report this network")
     differ = int((ours.argmax(1) != theirs.argmax(1)).sum())

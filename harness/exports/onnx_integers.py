@@ -1,9 +1,9 @@
 """An integer network as an ONNX graph with quantised maps and weights (QDQ), the form that external toolchains read.
 
-Each map is a pair of ``QuantizeLinear`` and ``DequantizeLinear``; between the pairs are the ordinary operators in
-floating point, which a toolchain replaces by integer kernels. The kernels of chips and runtimes multiply a sum by
-a single factor, while our integers drop bits of a sum first (``harness/training/integer.py``), so single numbers of a
-map can differ by 1, and therefore logits too. Names of values in the graph are ``str`` here.
+Each map is a pair of ``QuantizeLinear`` and ``DequantizeLinear``, with ordinary operators in floating point between,
+which a toolchain replaces by integer kernels. Kernels of chips and runtimes multiply a sum by a single factor, while
+our integers drop bits of a sum first (``harness/training/integer.py``), so single numbers of a map can differ by 1, and
+therefore logits too.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from harness.training.integer import IntegerNetwork, StepNumbers, kernel_in_pose
 from harness.training.pixels import takes_bytes
 
 _IR_VERSION = 8  # oldest version of the file format that has opset 18
-_UNIT_WEIGHT = 64  # weight of a step without a kernel; a power of two, so that the scale is exact
-_MAX_BIAS = 2**30  # largest magnitude of a bias; kernels with sums of 32 bits add less than this number
+_UNIT_WEIGHT = 64  # of a step without a kernel; a power of two, so that the scale is exact
+_MAX_BIAS = 2**30  # largest magnitude; kernels with sums of 32 bits add less than this number
 _WEIGHT_MAX = 127  # largest magnitude of an int8 weight
 
 
@@ -87,8 +87,7 @@ class _Graph:
 def integer_model(network: IntegerNetwork, dataset: Dataset, opset: int, about: Mapping[str, str]) -> Any:
     """Return an integer network as an ONNX model; input, output and ``about`` as in ``to_onnx``.
 
-    The logits are real numbers, the integers of the reference times ``logit_scale``. ``opset`` is the version of the
-    operators.
+    The logits are the integers of the reference times ``logit_scale``. ``opset`` is the version of the operators.
     """
     from onnx import TensorProto, helper
 
@@ -130,7 +129,7 @@ def _step(graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: St
     if step.kind is StepKind.POOLING and window is not None:
         return _pooled(graph, source, window, is_signed=is_signed)
     skip = maps[step.skip] if step.skip is not None and numbers.skip_multiplier else None
-    # The scale of the output is chosen so that ``skip`` has the scale of the skipped map.
+    # So that ``skip`` has the scale of the skipped map.
     scale = 1.0 if skip is None else skip.scale * 2.0**numbers.output_bits / numbers.skip_multiplier
     values = _convolved(graph, network, step, numbers, source, scale)
     if skip is not None:
@@ -162,7 +161,7 @@ def _convolved(
     repeats = channels_per_multiplier if len(multipliers) > 1 else 1
     # A scale is positive, so the sign of a multiplier goes to the weights.
     signs = np.sign(multipliers).repeat(channels_per_multiplier).reshape(-1, 1, 1, 1)
-    # Numbers of the output map for a weight and an input of 1; a multiplier of 0 has the sign 0.
+    # Of the output map for a weight and an input of 1; a multiplier of 0 has the sign 0.
     magnitudes = np.maximum(np.abs(multipliers), 1) * 0.5 ** (numbers.sum_bits + numbers.output_bits) / unit
     scales = magnitudes * scale / source.scale
     inputs = [graph.real(source), graph.weights(weights * signs, scales.repeat(repeats))]
@@ -188,7 +187,7 @@ def _pooled(graph: _Graph, source: _Map, form: PoolingForm, *, is_signed: bool) 
         return graph.quantised(graph.add("MaxPool", graph.real(source), **window), source.scale, is_signed=is_signed)
     values = graph.add("AveragePool", graph.real(source), **window)
     # ``QuantizeLinear`` rounds halves to even numbers, the C code rounds them upwards. A slightly smaller scale lifts
-    # halves above the half, and no other mean reaches the next half: 255 / (512 * size) < 1 / (2 * size).
+    # halves, and no other mean reaches the next half: 255 / (512 * size) < 1 / (2 * size).
     size = form.window[0] * form.window[1]
     return graph.quantised(values, source.scale * (1 - 1 / (512 * size)), is_signed=is_signed)
 

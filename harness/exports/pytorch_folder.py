@@ -1,10 +1,7 @@
 """Export of a trained network as plain PyTorch: ``model.py``, ``weights.pt``, ``evaluate.py`` and ``train.py``.
 
-If torchvision cannot download the data set, ``train.npz`` and ``test.npz`` contain the images.
-
-The code of a layer is the text that its op returns (``Op.source``). Layers that ``torch.nn`` lacks are copied from
-``harness/spaces/posed.py``, and the rest of the files is in the templates. The files compute as ``harness.load``
-does, bit for bit; ``tests/harness/exports/test_pytorch_folder.py`` compares the logits.
+If torchvision cannot download the data set, ``train.npz`` and ``test.npz`` contain the images. Layers that ``torch.nn``
+lacks are copied from ``harness/spaces/posed.py``. The files compute as ``harness.load`` does, bit for bit.
 """
 
 from __future__ import annotations
@@ -40,7 +37,7 @@ from harness.training.pixels import raw_numbers, takes_bytes
 from harness.training.recipe import Recipe
 
 _WIDTH = 100  # largest number of characters in a line of the files
-# Name of the attribute of a layer, without number, by role; other roles have the name in the notation.
+# Without number, by role; other roles have the name in the notation.
 _ATTRIBUTES = {
     Role.CONVOLUTION: "conv",
     Role.LINEAR: "linear",
@@ -231,7 +228,7 @@ def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
         "rows": rows,
         "columns": columns,
         "image_count": len(network.images.train_labels),
-        # Class of torchvision that downloads the data set; empty for data of users and of packages.
+        # Empty for data of users and of packages.
         "torchvision": spec.folder.partition("/")[0],
         "low": f"{min(low):g}",
         "high": f"{max(high):g}",

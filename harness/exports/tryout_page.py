@@ -7,13 +7,13 @@ from typing import Any
 
 from harness.pages.render import page
 
-_PAD_EDGE = 168  # pixels, edge of the drawing area: six per MNIST pixel
+_PAD_EDGE = 168  # pixels, of the drawing area: six per MNIST pixel
 
 
 def render(document: Mapping[str, Any]) -> str:
     """Return the page of a ``document`` made by ``harness.exports.integer_plan_json``."""
     channels, rows, _ = document["image_shape"]
-    # The pixels of a picture file are bytes. The conversion to any input range but 0 to 255 is unknown here.
+    # The conversion of the bytes of a picture to other input ranges is unknown here.
     has_bytes = {*document["low"]} == {0.0} and {*document["high"]} == {255.0}
     return page(
         "pad.html",

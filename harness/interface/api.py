@@ -1,8 +1,8 @@
 """The eleven functions of ``import harness``; most commands call the function of the same name.
 
-The decorators of ``options`` check and convert the arguments before a function runs, and add the help texts of the
-options to its docstring; ``cast`` states the type after the conversion. Slow libraries are imported inside the
-functions, so that invalid arguments are refused without a delay.
+The decorators of ``options`` check and convert the arguments before a function runs, and add help texts to its
+docstring; ``cast`` states the type after the conversion. Slow libraries are imported inside the functions, so that
+invalid arguments are refused without a delay.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def explain(
     if argument.name in NOTES:
         say(f"{argument.name}: {NOTES[argument.name]}")
     if task == MNIST and argument.rows and argument.rows[0].dataset:
-        # Without --input and --classes, a network of the leaderboard is analysed for the data set of the row.
+        # Of the row of a network on the leaderboard, unless --input or --classes is given.
         task = datasets.task_or_mnist(argument.rows[0].dataset)
     weight_bits = max((row.recipe.weight_bits for row in argument.rows if row.recipe), default=WIDE_BITS)
     analysis = analyse(architecture, task, budget, weight_bits)
@@ -363,7 +363,7 @@ def verify(
     >>> result.tier, len(result.record.seeds)
     ('measured', 2)
     """
-    arguments = dict(locals())  # the arguments have the names of the fields of a request
+    arguments = dict(locals())  # the arguments have the names of the fields
     from harness.interface.verification import VerifyRequest, plan_verification, run_verification
 
     request = VerifyRequest(**arguments)

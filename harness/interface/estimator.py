@@ -16,9 +16,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from harness.data import own, training_images
+from harness.data import training_images, user
 from harness.data.datasets import plain_name
-from harness.data.own.labels import read_labels
+from harness.data.user.labels import read_labels
 from harness.evidence.certificate import Certificate
 from harness.evidence.record import read_all
 from harness.interface import api, verification
@@ -57,10 +57,9 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         workers: Number of training processes; ``auto`` for one per core.
         channels: Axis of the channels in ``X``, ``first`` or ``last``; required if both are possible, and for series
             with channels. ``none`` states that narrow images are not series.
-        study: Name of the group of studies. Each fit is a study of its own; the fits of all clones in a
-            cross-validation or grid search belong to one group, which ``harness studies --remove NAME`` removes.
-        verbose: 0 for no output of ``fit`` and ``certify`` on stderr, except Python warnings; otherwise progress is
-            printed.
+        study: Name of the group of studies. Each fit is a study of its own; the fits of all clones in a grid search
+            belong to one group, which ``harness studies --remove NAME`` removes.
+        verbose: 0 for no output on stderr, except Python warnings.
 
     Attributes:
         classes_: Labels in the order of ``predict_proba``, the order of ``numpy.unique``.
@@ -68,7 +67,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         parameters_: Number of parameters of the network.
         study_: The search, as returned by ``harness.search``.
         data_: Data set made from ``X`` and ``y``; a fifth of the images is the locked test part.
-        verified_: Whether the network was verified on the test part at the target; if not, ``fit`` warns.
+        verified_: Whether the network was verified at the target; if not, ``fit`` warns.
     """
 
     def __init__(
@@ -104,8 +103,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def fit(self, X: Any, y: Any, groups: Any = None) -> SmallestClassifier:
         """Search for a network, verify it on the test part, and keep the best seed for predictions.
 
-        The best seed makes the fewest errors on the remaining images. Each call is a study of its own. If no network is
-        verified in time, the best available network predicts, and a UserWarning states the reason.
+        The best seed makes the fewest errors on the remaining images. If no network is verified in time, the best
+        available network predicts, and a UserWarning states the reason.
 
         Args:
             X: Numbers of the shape (images, rows, columns[, channels]) or (series, steps). A table is read as series.
@@ -123,7 +122,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if y is None:
             raise _WrongData("SmallestClassifier requires y to be passed, but the target y is None")
         with _errors_as_value_errors():
-            self.__dict__.pop("network_", None)  # until the end of this fit, the estimator is not fitted
+            self.__dict__.pop("network_", None)  # not fitted until the end of this fit
             share = converted("target", SHARE, self.target)
             if not isinstance(self.study, str) or not plain_name(self.study):
                 raise UsageError(f"study must be a text with a letter from a to z or a digit, got {self.study!r:.60}")
@@ -135,11 +134,10 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             seed = self.random_state
             if not isinstance(seed, Integral):
                 seed = check_random_state(seed).randint(2**31)
-            self.data_ = own.Data.from_arrays(self.study, numbers, labels, groups=groups, channels=self.channels)
+            self.data_ = user.Data.from_arrays(self.study, numbers, labels, groups=groups, channels=self.channels)
             self.classes_ = np.unique(labels)
-            self._given = numbers, labels  # pickles of earlier versions contain this name
+            self._given = numbers, labels  # of this name in pickles of earlier versions
             self._groups = groups
-            # Outputs of the network in the order of ``classes_``.
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
             if len({*self._columns}) < len(self.classes_):
                 raise _WrongData("some labels differ only in the Unicode normal form; normalise the labels to NFC")
@@ -170,12 +168,11 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.parameters_ = trial.parameters
         folder = workspace().records
         training = (trial.hash, trial.recipe.hash, trial.dataset)
-        # Do not select by study: a record names only the first study that verified the network.
+        # A record names only the first study that verified the network.
         records = [each for each in read_all(folder) if (each.hash, each.recipe_hash, each.dataset) == training]
         models = [api.load(each, index) for each in records for index in each.kept_indices(folder)]
         if models:
-            # A single seed may fail although the mean over all seeds is good. Test images must not influence this
-            # choice.
+            # A single seed may fail although the mean is good. Test images must not influence this choice.
             data = training_images.load(self.data_.name)
             pixels = data.train_images.numpy()
             labels = data.train_labels.numpy()
@@ -219,15 +216,11 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         check_is_fitted(self, "network_")
         with _errors_as_value_errors():
-            pixels = own.pixels_of(self.data_, self._validated(X))
+            pixels = user.pixels_of(self.data_, self._validated(X))
             return _probabilities(self._model, pixels)[:, self._columns]
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
-        """Return the most probable label of each image, of the shape (images,); raises as ``predict_proba`` does.
-
-        Args:
-            X: Images or series, in the form given to ``fit``.
-        """
+        """Return the most probable label of each image, (images,); arguments and errors as for ``predict_proba``."""
         indices = self.predict_proba(X).argmax(1)
         labels: np.ndarray[Any, Any] = self.classes_[indices]
         return labels
@@ -257,14 +250,14 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         check_is_fitted(self, "network_")
         with _errors_as_value_errors():
-            fitted_images = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
-            images = own.pixels_of(self.data_, X_test)
+            fitted_images = {image.tobytes() for image in user.pixels_of(self.data_, self._given[0])}
+            images = user.pixels_of(self.data_, X_test)
             repetitions = sum(image.tobytes() in fitted_images for image in images)
             if repetitions:
                 raise DataError(f"{repetitions} of the {len(images)} images for the certificate were used in fit")
             # Pickles of versions without groups lack the attribute ``_groups``.
             groups_of_parts = {"groups": getattr(self, "_groups", None), "groups_test": groups}
-            data = own.Data.from_arrays(
+            data = user.Data.from_arrays(
                 "certified", *self._given, X_test, y_test, **groups_of_parts, channels=self.channels
             )
             target_pct = round(100 * self.target, 10)

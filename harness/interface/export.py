@@ -33,11 +33,10 @@ def export_network(
     data: str | Path | None,
     **selection: Any,
 ) -> Exported:
-    """Write a network in the formats of ``paths``, as ``harness.export`` documents; all files are written, or none.
+    """Write a network in the formats of ``paths``, as ``harness.export`` does; all files are written, or none.
 
-    ``paths`` has a file or folder by name of the format, None for formats that are not requested, ``options`` the
-    options of single formats. ``selection`` has the arguments ``seed``, ``recipe``, ``epochs`` and ``retrain`` of
-    ``network_seed``.
+    ``paths`` has a file or folder by name of the format, or None; ``options`` has the options of single formats.
+    ``selection`` has arguments of ``network_seed``.
     """
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
     if not targets:

@@ -1,7 +1,7 @@
 """The interface of an export format, and the installed formats.
 
-A package adds a format as an entry point of the group ``harness.formats`` that names an object of a subclass of
-``Format``. The name of the entry point is the name of the option that takes the path: ``--c FOLDER``, ``--onnx FILE``.
+A package adds an object of a subclass of ``Format`` as an entry point of the group ``harness.formats``, with the name
+of the option that takes the path: ``--c FOLDER``, ``--onnx FILE``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ class Files:
     """Files of an export format, not written yet.
 
     Attributes:
-        contents: Contents of the files, by path.
         facts: Sizes and results of the check of the files, for ``--json``.
         text: The same for people.
     """

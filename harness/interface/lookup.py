@@ -1,8 +1,7 @@
-"""Lookup of the network that an argument names.
+"""Lookup of the network that an argument names: text, file, preset, notation, hash, name or PyTorch module.
 
-A network is named by ``-`` (stdin), ``@FILE``, a preset, the notation, a hash (six digits or more), a name, or the
-PyTorch module ``FILE.py:NAME`` or ``package.module:NAME``, whose code is executed. Networks of records, studies, the
-leaderboard and claims are *known*: a known network has a hash, a name and rows with recipe, data set and target.
+Networks of records, studies, the leaderboard and claims are *known*: a known network has a hash, a name and rows with
+recipe, data set and target.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ from harness.system.document import read_each
 from harness.system.errors import ContentError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
 from harness.system.terminal import counted, say
-from harness.training import module_source
 from harness.training.recipe import (
     RECIPES,
     NamedRecipe,
@@ -49,12 +47,13 @@ from harness.training.recipe import (
     recipe_named_like,
 )
 from harness.training.result import Result
+from harness.training.user_modules.source import is_module, names_module, notebook_hint
 
 if TYPE_CHECKING:
-    from harness.training.user_module import ModulePart
+    from harness.training.user_modules.execution import ModulePart
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
-# LeakyReLU without a slope; PyTorch and Keras use different defaults.
+# PyTorch and Keras use different default slopes.
 _LEAKY_WITHOUT_SLOPE = re.compile(r"\bleakyrelu\b(?!\s*\()", re.IGNORECASE)
 
 
@@ -63,10 +62,10 @@ class KnownRow:
     """A recipe, data set and target for which a network is known in this workspace.
 
     Attributes:
-        recipe: The recipe; None if only the name is known.
-        recipe_name: Name of the recipe; empty for a claim.
-        dataset: Name of the data set; None for a claim.
-        target_pct: Target of the record or the study in per cent; None for further rows.
+        recipe: None if only the name is known.
+        recipe_name: Empty for a claim.
+        dataset: None for a claim.
+        target_pct: Target of the record or the study; None for further rows.
     """
 
     recipe: Recipe | None
@@ -91,7 +90,7 @@ class NetworkArgument:
 
     Attributes:
         name: Preset, or name of the record; else empty.
-        rows: Known rows if a hash, a name, a trial or a study was given; else empty.
+        rows: Rows of a hash, a name, a trial or a study; else empty.
         parts: Layers of a PyTorch module that the notation cannot express; else empty.
         translated_module: Name of the PyTorch module that was translated; else empty.
         tensor_names: Names of tensors in the user's module, by names in the state of the built network.
@@ -115,17 +114,13 @@ class NetworkArgument:
 def only_row(
     argument: NetworkArgument, *, dataset: str | None, target_pct: float | None, recipe: str | None
 ) -> KnownRow | None:
-    """Return the row of a network that fits the options, or None if no row fits.
+    """Return the row of a network that fits the options, or None; None and the data set ``auto`` accept all rows.
 
-    If no row has the target, rows with different targets count: the recipe of the network does not depend on the
-    target. The target of the returned row is then None.
+    If no row has the target, rows with different targets count; the target of the returned row is then None.
 
     Args:
-        argument: Network with rows.
-        dataset: Name of the data set; None and ``auto`` accept all.
-        target_pct: Target in per cent; None accepts all.
-        recipe: Name or hash of the recipe, or ``@FILE``; rows with other recipes count if no row has the recipe, and
-            rows that differ only in the recipe count as equal. None accepts all.
+        recipe: Name or hash of the recipe, or ``@FILE``; if no row has the recipe, other recipes count, and rows that
+            differ only in the recipe count as equal.
 
     Raises:
         ContentError: Several different rows fit.
@@ -169,8 +164,7 @@ def _check_single(network_hash: str, rows: Sequence[KnownRow]) -> None:
 def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None, workspace: Workspace) -> NamedRecipe:
     """Return the named recipe (name, hash or ``@FILE.toml``), else the recipe of the row, else ``fast``.
 
-    ``epochs`` replaces the number of epochs of a named recipe and of ``fast``. A hash may be of any recipe of the
-    records and studies of the workspace.
+    ``epochs`` replaces the number of epochs of a named recipe and of ``fast``.
 
     Raises:
         UsageError: The recipe is unknown, the recipe of the row is not defined here, or ``epochs`` would change the
@@ -215,9 +209,6 @@ def network_argument(
     """Return the network of an argument: a text, an architecture, a PyTorch module, a trial, or the answer of a study.
 
     Args:
-        network: The argument.
-        workspace: Workspace with records and studies.
-        task: Shape of the images and number of classes.
         only_notation: Refuse a PyTorch module that cannot be translated, before the module is examined.
 
     Raises:
@@ -238,7 +229,7 @@ def network_argument(
         return NetworkArgument(network)
     if isinstance(network, str):
         return _network_of_text(network, workspace, task, only_notation)
-    if module_source.is_module(network):
+    if is_module(network):
         return _module_argument(network, "", task, only_notation)
     forms = "a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
     raise UsageError(f"network: a value of type {type(network).__name__} is not a network; allowed are {forms}")
@@ -255,8 +246,8 @@ def _network_of_text(text: str, workspace: Workspace, task: Task, only_notation:
         return NetworkArgument(_parsed(content, task))
     if text in PRESETS:
         return NetworkArgument(parse_network(PRESETS[text], task), text)
-    if module_source.names_module(text):
-        from harness.training.user_module import load_value
+    if names_module(text):
+        from harness.training.user_modules.execution import load_value
 
         return _module_argument(load_value(text), text, task, only_notation)
     try:
@@ -291,7 +282,7 @@ def _raise_hint(text: str, workspace: Workspace, error: NotationError) -> None:
 
 def _hint_of_file(path: str) -> str:
     if path.endswith(".ipynb"):
-        return module_source.notebook_hint(path)
+        return notebook_hint(path)
     if path.endswith(".py"):
         names = _definitions(Path(path)) or ["NAME"]
         return f"PyTorch modules have a name: {' or '.join(f'{path}:{name}' for name in names)}"
@@ -316,7 +307,7 @@ def _module_argument(value: Any, argument: str, task: Task, only_notation: bool)
     """
     from harness.pytorch.module_graph import Untranslatable
     from harness.pytorch.translate import translate
-    from harness.training.user_module import describe, made_module
+    from harness.training.user_modules.execution import describe, made_module
 
     name = argument or (value if isinstance(value, type) else type(value)).__name__
     instance = made_module(value, name)
@@ -371,11 +362,9 @@ def _parsed(text: str, task: Task) -> Architecture:
 
 
 def read_record(network: object, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
-    """Return the record of a network with the most seeds; weights do not depend on the target of a record.
+    """Return the record of a network (``network_argument``) with the most seeds; weights do not depend on the target.
 
     Args:
-        network: Network, as for ``network_argument``.
-        workspace: Workspace with records and studies.
         dataset: Data set of the record; ``auto`` accepts all.
         recipe: Name or hash of the recipe of the record; None accepts all.
 
@@ -451,7 +440,7 @@ def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recip
                 hashes.add(run.hash)
                 known_row = KnownRow(run.recipe, run.recipe_name, run.dataset, study.config.target_pct)
                 yield NetworkArgument(run.architecture, rows=(known_row,))
-    # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
+    # Networks of studies are on the leaderboard too, or were claimed; a second row would make the argument ambiguous.
     recipe_rows = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
     paths = leaderboard_table.claim_paths(workspace)
     claims = [row for path in paths for row in leaderboard_table.read_claims(path) if row.tier is Standing.CLAIMED]

@@ -1,8 +1,7 @@
 """Options of commands and API functions, and output helpers of the commands.
 
-``takes`` declares the arguments of an API function as options, which check the arguments and complete the docstring.
-``takes_request`` derives the arguments from the fields of a request. A command gets the options, and ``--json``, from
-an API function by ``of``, or by name from ``some``.
+``takes`` and ``takes_request`` declare the arguments of an API function as options, which check the arguments and
+complete the docstring. A command gets the options from an API function by ``of``, or by name from ``some``.
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ class Grouped(click.Command):
     """A command with many options, which the help text shows in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options in a section per group; ungrouped options belong to the section ``Output``."""
+        """Write a section per group; ungrouped options belong to the section ``Output``."""
         sections: dict[Group, list[tuple[str, str]]] = {group: [] for group in Group}
         for parameter in self.get_params(ctx):
             group = parameter.group if isinstance(parameter, _GroupedOption) else Group.OUTPUT
@@ -107,7 +106,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print a single J
 
 
 def option(name: str, **changes: Any) -> Callable[[_F], _F]:
-    """Return a decorator that adds the option with a name; ``changes`` replace arguments of ``click.option``."""
+    """Return a decorator that adds a named option; ``changes`` replace arguments of ``click.option``."""
     return _click_option(_DECLARED[name], **changes)
 
 
@@ -138,11 +137,10 @@ def _completed(declaration: Option[Any, Any]) -> Callable[[click.Context, click.
 
 
 def json_and(*names: str) -> Callable[[_F], _F]:
-    """Return a decorator that adds the named options, in the given order, and ``--json`` to a command."""
+    """Return a decorator that adds the named options, in this order, and ``--json`` to a command."""
 
     def decorated(command: _F) -> _F:
         command = as_json(command)
-        # click shows the option of the last decorator first.
         for name in reversed(names):
             command = option(name)(command)
         return command
@@ -174,11 +172,11 @@ def dataset_as_argument(command: _F) -> _F:
 def takes(**helps: str) -> Callable[[_F], _F]:
     """Return a decorator that checks and converts the arguments of an API function as the command line does.
 
-    Each parameter with a default that has the name of a declared option is an option, with the default of the
-    signature. A parameter without a default is an argument of the command.
+    A parameter with a default that has the name of a declared option is an option, with the default of the signature. A
+    parameter without a default is an argument of the command.
 
     Args:
-        helps: Help texts by argument name, which replace the declared texts.
+        helps: Texts by argument name, in place of the declared texts.
     """
 
     def decorated(function: _F) -> _F:
@@ -215,11 +213,7 @@ def takes(**helps: str) -> Callable[[_F], _F]:
 def takes_request(
     request: Callable[_Arguments, _Request],
 ) -> Callable[[Callable[[_Request], _Result]], Callable[_Arguments, _Result]]:
-    """Return a decorator that gives a function of a request the fields of the request as arguments.
-
-    Args:
-        request: Dataclass whose fields are ``Option``; the fields check the arguments.
-    """
+    """Return a decorator that gives a function of a request the fields of the request, ``Option``, as arguments."""
 
     def decorated(function: Callable[[_Request], _Result]) -> Callable[_Arguments, _Result]:
         @functools.wraps(function)
@@ -229,7 +223,7 @@ def takes_request(
             with deferred():
                 return function(checked_request)
 
-        # The signature, for ``help`` and editors, has the types that ``Option[A, V]`` accepts: A.
+        # For ``help`` and editors, the signature has the types that ``Option[A, V]`` accepts: A.
         options = inspect.signature(request).parameters.values()
         parameters = [each.replace(annotation=get_args(each.annotation)[0]) for each in options]
         signature = inspect.signature(function).replace(parameters=parameters)
@@ -288,11 +282,7 @@ def resumable() -> Iterator[None]:
 
 
 def say_training(choice: EngineChoice, recipe: Recipe, image_count: int) -> None:
-    """Print on stderr the unusual properties, if any, of the trainings that follow.
-
-    The lines name refused instruction sets of the engine, the reason why torch trains, the additional starts, and too
-    few images for the scales of integers.
-    """
+    """Print on stderr the unusual properties, if any, of the trainings that follow."""
     if choice.engine is not None:
         for limitation in choice.engine.skip_reasons:
             say(f"the native engine is built {limitation}")

@@ -1,4 +1,4 @@
-"""Figures for notebooks and papers, drawn with matplotlib; the charts of pages are in ``harness/pages/charts.py``."""
+"""Figures for notebooks and papers, drawn with matplotlib."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ if TYPE_CHECKING:
     from harness.studies.config import StudyConfig
 
 _FORMATS = (".png", ".svg", ".pdf")
-_SIZE = (6.4, 3.84)  # inches, width and height of a figure; the width is the default of matplotlib
+_SIZE = (6.4, 3.84)  # inches; the width is the default of matplotlib
 
 
 def study_figure(title: str, config: StudyConfig, points: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
     """Return a scatter plot of the networks of a study, validation accuracy over cost.
 
-    Args:
-        title: Title of the figure.
-        config: Configuration of the study, which sets the threshold and the label of the cost axis.
-        points: Cost and validation accuracy (per cent) of each network, by at most three kinds such as ``confirmed``.
+    ``points`` has cost and validation accuracy (per cent) of each network, by at most three kinds such as
+    ``confirmed``.
     """
     figure, axes = empty_figure()
     for (kind, members), marker in zip(points.items(), "o^*", strict=False):
@@ -58,6 +56,6 @@ def empty_figure() -> tuple[Figure, Any]:
     """Return a figure of the common size, and its axes."""
     from matplotlib.figure import Figure
 
-    # ``Figure`` is used without pyplot, so that the pyplot state of the caller does not change.
+    # Without pyplot, whose state belongs to the caller.
     figure = Figure(figsize=_SIZE, layout="constrained")
     return figure, figure.subplots()

@@ -1,6 +1,6 @@
 """Objects returned by the functions of ``import harness``.
 
-``str`` of an object is text for people, ``document()`` of most objects returns JSON values, and notebooks show HTML.
+``str`` of an object is text for people, ``document()`` returns JSON values, and notebooks show HTML.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from harness.training.pixels import RawInputNetwork
     from harness.training.recipe import Recipe
     from harness.training.result import Result
-    from harness.training.user_module import ModulePart
+    from harness.training.user_modules.execution import ModulePart
 
-    # A network as an argument of a function; a text is read by ``harness.interface.lookup``.
+    # A text is read by ``harness.interface.lookup``.
     NetworkLike: TypeAlias = "str | Architecture | Trial | Study | nn.Module | type[nn.Module]"
 
 
@@ -59,7 +59,6 @@ class Explanation(_TextResult):
     """A network with an analysis.
 
     Attributes:
-        architecture: The network.
         analysis: Parameters, MACs, shapes and receptive field of the network and of each op.
         checks: Counts of torch, torchsummary and fvcore; None if not requested.
         fit: Flash, RAM and time of the network on a chip; None if no chip was named.
@@ -101,9 +100,8 @@ class Explanation(_TextResult):
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Yield (op, output shape, parameters, MACs, receptive field) as text for each op, and a row of totals.
 
-        A residual sum has a row of totals, followed by indented rows of the ops and a closing bracket. The parameters
-        of a kernel that an earlier op stores are ``shared``. A PyTorch module has a row per layer, without receptive
-        fields.
+        A residual sum has a row of totals, indented rows of the ops and a closing bracket. The parameters of a kernel
+        that an earlier op stores are ``shared``. A PyTorch module has a row per layer, without receptive fields.
         """
         total = self.analysis
         if self.architecture.user_module is not None:
@@ -123,7 +121,7 @@ class Explanation(_TextResult):
             if is_sum:
                 yield from _rows_of_sum(op, shape, stored_ties, "")
             shape = layer.output_shape
-        # The total receptive field is the field before global pooling or the classifier.
+        # The field before global pooling or the classifier.
         yield "total", "", f"{total.parameters:,}", f"{total.macs:,}", str(total.receptive_field)
 
     def __str__(self) -> str:
@@ -181,7 +179,7 @@ class Trained(_TextResult):
 
     @property
     def accuracy_pct(self) -> float | None:
-        """Validation accuracy after the last epoch in per cent; None if no validation errors were counted."""
+        """Validation accuracy after the last epoch; None if no validation errors were counted."""
         return self.result.validation_accuracy_pct
 
     def document(self) -> dict[str, Any]:
@@ -221,11 +219,7 @@ class Trained(_TextResult):
 
 @dataclass(frozen=True, slots=True)
 class Quote(_TextResult):
-    """Forecast of a search, from a few networks trained beforehand.
-
-    Attributes:
-        probed: The plan, the forecast, and the results of the trained networks.
-    """
+    """Forecast of a search, from a few networks trained beforehand: ``probed``, with the plan."""
 
     probed: ProbeForecast
 
@@ -290,7 +284,7 @@ def _curve_line(curve: Curve | None) -> str:
     if curve is None:
         return "more pictures or more parameters: not compared, the time was too short"
     small, large = curve.parameters
-    # ``0 -`` instead of ``-``, so that a change of 0 is printed as +0. Errors may also increase.
+    # A change of 0 is printed as +0. Errors may also increase.
     pictures = f"{0 - curve.pictures_fall_pct:+g} % (+-{curve.pictures_deviation_pct:g}) with twice as many pictures"
     parameters = f"{0 - curve.parameters_fall_pct:+g} % (+-{curve.parameters_deviation_pct:g}) with {large:,} "
     parameters += f"instead of {small:,} parameters"
@@ -347,8 +341,8 @@ class Exported(_TextResult):
 class VerificationResult(_TextResult):
     """Result of a verification.
 
-    Properties and text state tier, mean and bound over all recorded seeds of the leaderboard row. Mean, deviation and
-    lists of ``document()`` are of the seeds of this call only; the key ``row`` has the leaderboard row.
+    Properties and text cover all recorded seeds of the leaderboard row. Mean, deviation and lists of ``document()`` are
+    of the seeds of this call only; the key ``row`` has the leaderboard row.
 
     Attributes:
         verdict: Record, leaderboard row and runs of the verification.
@@ -373,7 +367,7 @@ class VerificationResult(_TextResult):
 
     @property
     def lower_bound_pct(self) -> float | None:
-        """One-sided lower bound of the mean that decides the tier, per cent; None for one seed."""
+        """One-sided lower bound of the mean that decides the tier; None for one seed."""
         return self.verdict.row.lower_bound_pct
 
     @property
@@ -448,7 +442,7 @@ class VerificationResult(_TextResult):
         return "\n".join(lines)
 
 
-_NOTEBOOK_ROWS = 10  # largest number of rows of a study's table in a notebook
+_NOTEBOOK_ROWS = 10  # of a study's table in a notebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,23 +450,17 @@ class Trial(_TextResult):
     """A network of a study with all runs.
 
     Attributes:
-        number: Number of the trial in the study, counted from 0.
+        number: Number of the trial, counted from 0.
         network: Notation of the network.
-        architecture: The network as a value.
         hash: Hash of the network, 12 hexadecimal digits.
-        parameters: Number of parameters.
-        cost: Cost of the network in the first minimised metric.
+        cost: Cost in the first minimised metric.
         costs: Costs in all minimised metrics.
-        epochs: Number of epochs of the recipe.
+        epochs: Epochs of the recipe.
         status: End of the first run, such as ``complete``, ``pruned`` or ``shortened``; ``running`` before.
-        validation_pct: Validation accuracy of the first run in per cent; None if unknown.
-        fresh_pct: Validation accuracies on fresh seeds in per cent; a run without an accuracy counts as
-            chance level.
+        validation_pct: Validation accuracy of the first run; None if unknown.
+        fresh_pct: Validation accuracies on fresh seeds; a run without an accuracy counts as chance level.
         confirmed: Whether the network would pass a verification, judged by the fresh seeds.
-        recipe: Recipe of the runs.
-        recipe_name: Name of the recipe.
-        dataset: Name of the data set.
-        target_pct: Target of the study, a test accuracy in per cent.
+        target_pct: Test accuracy.
     """
 
     number: int
@@ -502,8 +490,6 @@ class Study(_TextResult):
     """A study of a workspace, read from the files in the folder; notebooks show a table and a chart.
 
     Attributes:
-        folder: Folder of the study.
-        name: Name of the folder.
         config: Configuration of the study, which determines the outcome.
     """
 
@@ -530,8 +516,8 @@ class Study(_TextResult):
     def answer(self) -> Trial | None:
         """Network of the study, to which ``outcome`` refers; None if no network was confirmed or chosen.
 
-        The network is the smallest that met the target on the test set, else the winner of the last session, else the
-        incumbent, else the winner chosen last. ``verdict_of`` returns the result of the verification.
+        The smallest network that met the target on the test set, else the winner of the last session, else the
+        incumbent, else the winner chosen last.
         """
         network = self._state.result
         return None if network is None else self._trial(self._state.candidates[network.trial])
@@ -566,7 +552,7 @@ class Study(_TextResult):
 
     @property
     def nearest(self) -> Trial | None:
-        """Unconfirmed trial with the fewest validation errors, of the trials with a complete run if there are any."""
+        """Unconfirmed trial with the fewest validation errors, with a complete run if there is any."""
         from harness.studies.candidate import nearest_miss
 
         miss = nearest_miss(self._state.candidates.values())
@@ -574,7 +560,7 @@ class Study(_TextResult):
 
     @property
     def message(self) -> str:
-        """Why the last session found no further network; empty if the session ended for a different reason."""
+        """Why the last session found no further network; empty if ended for a different reason."""
         from harness.studies.events import SessionEnded
 
         ends = self._state.of_kind(SessionEnded)
@@ -644,8 +630,7 @@ class Study(_TextResult):
         answer = self.answer
         points: dict[str, list[tuple[int, float]]] = {"trained": [], "confirmed": [], "answer": []}
         for trial in self.trials:
-            # Same as on the report page: prefer the mean over fresh seeds, as the first run was selected for a
-            # high accuracy.
+            # As on the report page, the mean over fresh seeds, as the first run was selected for a high accuracy.
             accuracy = statistics.mean(trial.fresh_pct) if trial.fresh_pct else trial.validation_pct
             if accuracy is not None:
                 kind = "confirmed" if trial.confirmed else "trained"

@@ -1,7 +1,4 @@
-"""A search with progress output, live report and conclusion.
-
-Progress is a line per event above a bar; if no bar can be drawn, a status line is printed at intervals.
-"""
+"""A search with progress output, live report and conclusion."""
 
 from __future__ import annotations
 
@@ -49,7 +46,7 @@ if TYPE_CHECKING:
     from harness.searching.request import SearchRequest
 
 
-# Files of a study without a log. If the start of a user's sampler or of a logger fails, the new study is removed.
+# If the start of a user's sampler or of a logger fails, a new study without a log is removed.
 _BEFORE_EVENTS = ("config.json", "prior.csv", "tensorboard")
 
 _STORAGE = "storage"  # observer that copies a study to a database
@@ -57,12 +54,11 @@ _STORAGE = "storage"  # observer that copies a study to a database
 
 @contextmanager
 def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterator[SearchPlan]:
-    """Plan a search, and print notes and warnings about the plan.
+    """Plan a search, and print notes and warnings.
 
     Within the block, idle worker processes and the connection to the cluster of the search are kept.
 
     Args:
-        request: Checked arguments of the search.
         only_plan: Train nothing, not even to choose a recipe.
 
     Raises:
@@ -90,7 +86,7 @@ def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterat
             warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
             say(f"{warning}; {duration_text(shortest_time)} usually suffice on two cores", "warning")
         integer_metrics = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES, Metric.INSTRUCTIONS_M0, Metric.INSTRUCTIONS_RV32}
-        # Conditions are the limits of the options, of the chip and of the space.
+        # Of options, chip and space.
         metrics = {*plan.config.minimised, *(condition.metric for condition in plan.space.conditions)}
         if integer_metrics & metrics and plan.training.named_recipe.recipe.precision != "int8":
             recipes = f"recipe {plan.training.named_recipe.name} evaluates floats; recipe small-int8 evaluates integers"
@@ -98,7 +94,6 @@ def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterat
         cluster_options = clusters.ClusterOptions(request.workers, plan.effort.device, plan.effort.engine)
         with connect(cluster_options) as cluster:
             options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
-            # Without a cluster, the plan already has the executor of this machine.
             yield plan if request.cluster is None else on_cluster(plan, cluster, request.workers)
 
 
@@ -107,11 +102,8 @@ def run_search_with_progress(
 ) -> tuple[SearchAnswer | None, Path]:
     """Run a planned search, verify the winner, and write the report.
 
-    Args:
-        plan: The plan of the search.
-        request: The request of the plan; options of the command line or of the call are part of the logged command
-            and of the advice.
-        verbose: Print a line for every run.
+    The options of ``request`` are part of the logged command and of the advice. ``verbose`` prints a line for every
+    run.
 
     Returns:
         The answer, None if the search was interrupted, and the path of the report.
@@ -128,7 +120,7 @@ def run_search_with_progress(
     from harness.searching.loop import open_search, run_search
 
     stated_options = _command_options(request)
-    # Damaged evidence and folders that cannot be written are reported before the search instead of at the end.
+    # Report damaged evidence and folders that cannot be written before the search.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
@@ -149,9 +141,9 @@ def run_search_with_progress(
                 baselines=baseline_networks(plan.data.task),
                 observers=observers,
                 planning_seconds=plan.training.planning_seconds,
-                logs_forecast=_is_first_on_own_data(plan),
+                logs_forecast=_is_first_on_user_data(plan),
             )
-            # Last, so that the database gets no study if the sampler or the logger cannot be made.
+            # If the sampler or the logger cannot be made, the database gets no study.
             if request.storage is not None:
                 progress.show("opening the database")
                 make_mirror = _observer(_STORAGE, "--storage")
@@ -166,9 +158,9 @@ def run_search_with_progress(
                         _write_tryout_page(plan, verdict.record)
             finally:
                 if state.ended_runs:
-                    # After the verification, because the import of Optuna's storage takes seconds.
+                    # The import of Optuna's storage takes seconds.
                     _observer(_STORAGE, "study.db").write_file(state, plan.folder / "study.db")
-            # Within the block, because the advice is an event, too.
+            # The advice is an event, too.
             answer = None
             if not search.interrupted:
                 obstacle = advise(search, verdict, plan.workspace)
@@ -180,7 +172,7 @@ def _opened_state(plan: SearchPlan) -> StudyState:
     from harness.searching.surrogate.prior import write_prior
 
     if not study_exists(plan.folder):
-        # Before ``open_study``: a study that exists must have a prior, even if the process is killed here.
+        # A study that exists must have a prior, even if the process is killed here.
         write_prior(plan.folder, plan.prior)
     is_new = open_study(plan.folder, plan.config, plan.recorded_origins)
     state = StudyLog(plan.folder).recover_into(StudyState(plan.folder, plan.config))
@@ -188,7 +180,7 @@ def _opened_state(plan: SearchPlan) -> StudyState:
     return state
 
 
-def _is_first_on_own_data(plan: SearchPlan) -> bool:
+def _is_first_on_user_data(plan: SearchPlan) -> bool:
     """Return whether this search minimises parameters only and is the first on data of the user.
 
     Such a user does not know yet which size and time to expect, so the search logs a forecast.
@@ -276,18 +268,17 @@ def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
         say(warning, "warning")
 
 
-_SEARCH_REPORT_SHARE = 0.02  # largest share of the time of a search for writing reports
-_WATCH_REPORT_SHARE = 0.05  # largest share of the time of ``harness report --watch`` for writing reports
-_REPORT_INTERVAL_SECONDS = 20.0  # s, shortest interval between reports (a report takes 0.5 s, diary 180)
-_UNLIMITED_SECONDS = 600.0  # s, age of a session up to which ``_SEARCH_REPORT_SHARE`` does not limit the reports
-_WATCH_INTERVAL_SECONDS = 2.0  # s, shortest pause between two looks of ``harness report --watch`` at the log
+_SEARCH_REPORT_SHARE = 0.02  # of the time of a search for writing reports
+_WATCH_REPORT_SHARE = 0.05  # of the time of ``harness report --watch`` for writing reports
+_REPORT_INTERVAL_SECONDS = 20.0  # s, between reports, which take 0.5 s (diary 180)
+_UNLIMITED_SECONDS = 600.0  # s, age of a session up to which ``_SEARCH_REPORT_SHARE`` is not a limit
+_WATCH_INTERVAL_SECONDS = 2.0  # s, pause between two looks of ``harness report --watch`` at the log
 
 
 class SearchReporter(Reporter):
-    """Progress output of a search: a status bar, a line per event, and the live report; use it as a context manager.
+    """Progress output of a search: a status bar, a line per event, and the live report; a context manager.
 
-    The report is written at the first tick, then at most every 20 s. After ten minutes the pause is at least 50 times
-    the duration of the last write, so that writing takes at most 2 % of the time.
+    The report is written at the first tick, then at most every 20 s, and after ten minutes in at most 2 % of the time.
     """
 
     def __init__(
@@ -306,11 +297,10 @@ class SearchReporter(Reporter):
         self.workspace = workspace
         self._report_due = self._began
         self._report_path = Path()
-        # State of the search at the last tick, and the clock at that time.
         self._moment: Moment | None = None
         self._ticked = clock.now()
         self._last_line_seconds = -math.inf
-        # Rank of the nearest miss so far, (the run completed, -errors): a completed run ranks above a pruned run.
+        # (the run completed, -errors): a completed run ranks above a pruned run.
         self._nearest_rank = (False, -math.inf)
         self._last_ended_trial: int | None = None
         # Trials refuted while a further seed, which may still confirm the network, was training.
@@ -324,7 +314,7 @@ class SearchReporter(Reporter):
 
     def on_tick(self, moment: Moment) -> None:
         """Update the bar, or print a status line at intervals if there is no bar; print each new nearest miss."""
-        # An idle worker would wait for the report, which takes up to some seconds, unless no job is left.
+        # An idle worker would wait up to some seconds for the report.
         is_changing = self._moment is None or moment.running != self._moment.running
         has_waiting_worker = is_changing and moment.running < len(moment.jobs)
         self._moment, self._ticked = moment, clock.now()
@@ -366,8 +356,7 @@ class SearchReporter(Reporter):
                     self._postponed_refutations.discard(run.trial)
                     if candidate.is_refuted:
                         self._say_or_postpone_refutation(candidate)
-            # Print a confirmation by the run that has just ended. A network that was confirmed earlier is logged
-            # again as the incumbent, because a smaller network was refuted.
+            # An earlier confirmation is logged again if a smaller network was refuted.
             case Confirmed() if event.trial == self._last_ended_trial:
                 candidate = state.candidates[event.trial]
                 limit = "" if event.budget is None else f"; new budget {event.budget:,}"
@@ -398,7 +387,7 @@ class SearchReporter(Reporter):
     def _say_or_postpone_refutation(self, candidate: Candidate) -> None:
         """Print a failed confirmation, unless a further seed of the network is training and may still confirm."""
         trial = candidate.proposal.trial
-        # ``jobs`` is as of the last tick, and still contains the job that has just ended.
+        # As of the last tick, with the job that has just ended.
         jobs = () if self._moment is None else self._moment.jobs
         training_seeds = {job.seed_index for job in jobs if job is not None and job.trial == trial}
         if training_seeds - {run.seed_index for run in candidate.fresh_runs}:
@@ -425,7 +414,7 @@ class SearchReporter(Reporter):
         try:
             path = write_report(state.folder, self.workspace, live=True, state=state)
         except Exception as error:
-            # Do not end a search because of the page. The final report raises the same error.
+            # The final report raises the same error.
             self._report_due = math.inf
             reason = error.one_line if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self.say(f"cannot update the live report: {reason}")
@@ -445,10 +434,7 @@ def _fresh_text(candidate: Candidate) -> str:
 def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:
     """Keep the report of a study up to date until no search works on the study, or until Ctrl-C; write a last report.
 
-    Args:
-        folder: Folder of the study.
-        workspace: Workspace with the records and the leaderboard.
-        sleep: Waits a number of seconds; replaced in tests.
+    ``sleep`` waits a number of seconds.
     """
     from harness.pages.study_page import write_report
 
@@ -461,6 +447,6 @@ def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = t
             if state != reported_state:
                 reported_state = state
                 write_report(folder, workspace, live=True)
-            # Search and watcher may share the cores of a small machine, so the watcher's share of time is limited.
+            # Search and watcher may share the cores of a small machine.
             sleep(max(_WATCH_INTERVAL_SECONDS, (time.perf_counter() - before) / _WATCH_REPORT_SHARE))
         write_report(folder, workspace)

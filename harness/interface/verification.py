@@ -41,7 +41,6 @@ class VerifyRequest:
 
     Attributes:
         seeds: Number of seeds; None for ``_DEFAULT_SEEDS``, or ``ledger.DEFAULT_SEEDS`` for a certification.
-        workers: Number of trainings at once; None for the default of the device.
         certify: Certification: the seeds are declared in a commit, and the lower bound must reach the target.
     """
 
@@ -66,8 +65,8 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
     recipe_choice = recipe_of(row, request.recipe, request.epochs, workspace)
     check_network(recipe_choice.recipe, argument.architecture, task)
     if recipe_choice.recipe.trainer:
-        # A recipe of an older version has no ``trainer_sha256``. The text "not recorded" equals no hash, so such a
-        # recipe is refused: seeds must not be pooled with seeds of different code.
+        # The text equals no hash: seeds without ``trainer_sha256``, of an older version, must not be pooled with seeds
+        # of different code.
         function_of(recipe_choice.recipe.trainer, "trainer", recipe_choice.recipe.trainer_sha256 or "not recorded")
     if request.certify and request.seeds is not None and request.seeds < ledger.MIN_SEEDS:
         raise UsageError(f"seeds {request.seeds}: a certification requires at least {ledger.MIN_SEEDS} seeds")
@@ -113,7 +112,6 @@ def _network_and_row(
     """Return the network, and the row that sets options which the request leaves open; None without such a row."""
     argument = network_argument(request.network, workspace, task)
     if isinstance(request.network, Trial | Study):
-        # A trial keeps the recipe of the study, even if the test data set differs.
         return argument, argument.rows[0]
     return argument, only_row(argument, dataset=request.dataset, target_pct=request.target_pct, recipe=request.recipe)
 
@@ -124,9 +122,6 @@ def run_verification(
     """Train and test the seeds of a plan, show the progress, and rewrite the leaderboard; raises as ``verify`` does.
 
     Args:
-        plan: Plan of the verification.
-        workspace: Workspace of record, ledger and leaderboard.
-        folder: Folder of the data; None for the user's cache.
         make_executor: Factory of the executor; None trains in processes of this machine.
     """
     from harness.evidence.bounds import group_warning
@@ -145,7 +140,7 @@ def run_verification(
         def on_begin(count: int, recorded_indices: Set[int]) -> None:
             reporter.show(done=0, total=count)
             left_out = {*range(max(plan.indices))} - {*plan.indices} - recorded_indices
-            # ``repeat`` is false only for a certificate, which leaves out the seeds of other rows by design.
+            # A certificate leaves out the seeds of other rows by design.
             if plan.repeat and not plan.certify and left_out:
                 why = "run or declared for another target or a certification, so no longer fresh"
                 say(f"{counted(len(left_out), 'earlier seed')} left out: {why}")
@@ -183,7 +178,7 @@ def _forecast(plan: VerifyPlan, count: int) -> str:
 def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, workers: int | str) -> Certificate:
     """Declare fresh seeds of a network, run the seeds at once, and return the certificate.
 
-    Raises the errors of ``verify``, and ContentError if the allowed chance of a false certificate is already spent.
+    Raises the errors of ``verify``, and ContentError if the allowed chance of a false certificate is spent.
     """
     from harness.evidence.certificate import Certificate
     from harness.evidence.verification_runs import declare_certificate

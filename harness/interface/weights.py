@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.training.torch_network import TorchNetwork
     from harness.training.training_loop import Training
 
-_MAX_EPOCH_LINES = 50  # lines of progress of a training; longer trainings leave out epochs
+_MAX_EPOCH_LINES = 50  # of a training; longer trainings leave out epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,9 @@ class NetworkSeed:
     """A seed of a network, with the recipe, the data set and the record that an argument selects.
 
     Attributes:
-        argument: The network.
-        recipe: Recipe of the training.
-        dataset: Name of the data set of the network's row, else the requested data set, which may be ``auto``.
+        dataset: Data set of the network's row, else the requested data set, which may be ``auto``.
         index: Index of the seed.
-        record: Record of the network; None without a record.
+        record: None without a record.
         retrain: Train again, even if weights are kept.
     """
 
@@ -59,13 +57,11 @@ class TrainedNetwork:
     """A trained network with the training images: the input of an export format.
 
     Attributes:
-        seed: The seed of the network.
         model: Torch module in evaluation mode, on a CPU.
-        about: Metadata for the exported files: hash, recipe, seed and so on as text.
-        images: Data with which the network was trained.
+        about: Metadata for the exported files.
         run: Result of the training, or the recorded run.
-        match: Comparison with the recorded weights: a value of ``harness.evidence.record.match``, or ``repeated`` for
-            kept weights of a repeated training whose last bits differ.
+        match: A value of ``harness.evidence.record.match``, or ``repeated`` for kept weights of a repeated training
+            whose last bits differ.
         epochs: Number of epochs trained now; None for kept weights.
         names: Names of tensors in a safetensors file, by names in the state of ``model``; empty for the same names.
     """
@@ -107,20 +103,17 @@ def network_seed(
 ) -> NetworkSeed:
     """Return a seed of a network, with the recipe, data set and record that fit the options.
 
-    ``dataset`` may be ``auto``; ``recipe`` and ``epochs`` as in ``recipe_of``.
-
     Raises:
         UsageError: The weights of the recorded seed are not kept, or the recipe is unknown.
         ContentError: Several rows fit.
     """
     records = argument.records_in(workspace)
-    # Weights do not depend on the target of a row.
     rows = tuple(replace(row, target_pct=None) for row in argument.rows or map(KnownRow.of, records))
     row = only_row(replace(argument, rows=rows), dataset=dataset, target_pct=None, recipe=recipe)
     recipe_choice = recipe_of(row, recipe, epochs, workspace)
     if row is not None and row.dataset is not None:
         dataset = row.dataset
-    # The record that contains the seed, else the record with the most seeds; targets are ignored.
+    # The record that contains the seed, else the record with the most seeds.
     record = max(
         (
             each
@@ -189,8 +182,8 @@ def _trained_again(seed: NetworkSeed, images: ImageData, *, device: str, engine:
 def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     """Train in this process and show the progress; return the result and the trained state.
 
-    A job with ``Purpose.TRAIN`` trains on the search split and is validated after each epoch; a job with
-    ``Purpose.VERIFY`` trains on all images. Device and engine of the job may be ``auto``.
+    ``Purpose.TRAIN`` trains on the search split and validates after each epoch; ``Purpose.VERIFY`` trains on all
+    images. Device and engine may be ``auto``.
 
     Raises:
         DeviceError: The device or the engine is not available.
@@ -219,7 +212,7 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
                 errors = Errors(epoch.validation_errors, len(parts.validation))
                 figures = f"loss {loss}, validation {errors.accuracy_pct:.2f} %, {epoch.train_seconds:.1f} s"
                 reporter.say(f"epoch {epoch.epoch}/{epochs}: {figures}")
-            # With several starts, the first reported epoch is the one after which a single start is left.
+            # With several starts, the first reported epoch is the first with a single start.
             reporter.advance(epoch.epoch - reported_epochs)
             reported_epochs = epoch.epoch
 

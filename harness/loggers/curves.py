@@ -1,4 +1,4 @@
-"""Curves of a search for a logger: each curve has a value per trial, the step of a point is the number of the trial.
+"""Curves of a search for a logger: a value per trial, with the number of the trial as step.
 
 A trial may be trained with several fresh seeds, so there is an accuracy curve for each index of a fresh seed.
 """
@@ -27,11 +27,7 @@ class Log(Protocol):
 def listener(name: str, log: Log, state: StudyState, say: Callable[[str], None]) -> Listener:
     """Return an observer that writes the points of each event to a log on a separate thread.
 
-    Args:
-        name: Name of the log, for messages.
-        log: Log, which is closed after the last event.
-        state: State of the study; events of earlier sessions are not written again.
-        say: Function that prints a message.
+    ``log`` is closed after the last event. Events of earlier sessions are not written again.
     """
     # A verification names only the hash.
     trials = {proposal.hash: trial for trial, proposal in state.proposals.items()}

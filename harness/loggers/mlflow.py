@@ -1,4 +1,4 @@
-"""Logger that writes the runs of a search to the tracking server or the database of MLflow."""
+"""Logger of runs to the tracking server or the database of MLflow."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class _MLflow:
     def __init__(self, experiment: str) -> None:
         self._client: Any = library.MlflowClient()
         self._experiment = experiment
-        self._client.get_experiment_by_name(experiment)  # raises an exception if the server does not answer
+        self._client.get_experiment_by_name(experiment)  # raises if the server does not answer
         self._run_ids: dict[int, str] = {}  # by trial
 
     @functools.cached_property
     def _experiment_id(self) -> Any:
-        # Created before the first point, so that a search that fails at the start leaves no empty experiment.
+        # Only now, so that a search that fails at the start leaves no empty experiment.
         stored = self._client.get_experiment_by_name(self._experiment)
         return self._client.create_experiment(self._experiment) if stored is None else stored.experiment_id
 

@@ -1,4 +1,4 @@
-"""Logger that writes the runs of a search to a file of TensorBoard in the folder of the study."""
+"""Logger of runs to a file of TensorBoard in the folder of the study."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
 
     ``rows`` have the order of ``leaderboard_table.ranked``.
     """
-    # Keys as ``LeaderboardRow.key``: the key of the record, and False because a claim has no record.
+    # As ``LeaderboardRow.key``: a claim has no record.
     by_key = {(record.key, False): record for record in records}
     names = network_names((row.architecture, row.parameters) for row in rows)
     names |= {row.hash: row.name for row in rows if row.name}
@@ -76,7 +76,7 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
         groups.append(_RowGroup(dataset, target_pct, entries, smallest))
     name = groups[0].dataset if groups else ""
     if name in DATASETS:
-        # The sort is stable: False, for the default target, before True.
+        # The default target first; the sort is stable.
         groups.sort(key=lambda group: (group.dataset, group.target_pct) != (name, DATASETS[name].target_pct))
     return groups
 
@@ -100,7 +100,7 @@ def _commands(row: LeaderboardRow, record: Record | None, workspace: Workspace) 
         yield as_command(*row.arguments("verify")), "trains the network on fresh seeds and reads the test set"
         yield explain
         return
-    # By default ``evaluate`` and ``export`` take seed 0, whose weights must be stored.
+    # By default ``evaluate`` and ``export`` take seed 0.
     if 0 in record.kept_indices(workspace.records):
         effect = "loads the weights and counts the errors on the test set (takes seconds)"
         yield as_command(*row.arguments("evaluate")), effect
@@ -112,7 +112,7 @@ def _commands(row: LeaderboardRow, record: Record | None, workspace: Workspace) 
 
 
 def write_leaderboard(workspace: Workspace, survey: Survey) -> Path:
-    """Write the leaderboard as a page beside the CSV file and return the path of the page."""
+    """Write the leaderboard as a page beside the CSV file and return the path."""
     path = workspace.leaderboard.with_suffix(".html")
     groups = _groups(survey.rows, survey.records, workspace)
     damage = [error.one_line for error in survey.damage]
@@ -139,7 +139,7 @@ def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
                     "href": f"#row-{number}-{index}",  # id of the table row in board.html
                 }
             )
-    # Drawing order: the points of the smallest proven networks lie below all other points; the labels lie on top.
+    # Drawing order: the smallest proven networks lie below all other points.
     rows.sort(key=lambda row: not row["best"])
     return {
         "charts": {"frontier": frontier(rows, groups[0].target_pct) if groups else None},
@@ -161,7 +161,7 @@ def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
     limits = [entry.allowed_errors for entry in entries]
     errors = [*limits, *chain.from_iterable(entry.errors for entry in entries)]
     low = max(min(errors, default=1), 1) / 1.05
-    # Clip diverged seeds to the end of the axis, otherwise all remaining seeds would coincide.
+    # Diverged seeds lie at the end of the axis, otherwise all remaining seeds would coincide.
     most = min(max(errors, default=1), 2 * max(limits, default=1))
     high = 1.05 * max(most, low + 1)
 
@@ -173,8 +173,7 @@ def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
         if not entry.errors:
             plots.append(None)
             continue
-        # Stack the dots of seeds at the same position; the step shrinks with the number of dots, so that all dots fit
-        # the picture.
+        # The step shrinks with the number of dots, so that all dots fit the picture.
         highest_stack = max(Counter(map(position, entry.errors)).values())
         step = min(2.5, 9 / max(1, highest_stack - 1))
         heights = Counter[float]()
@@ -186,7 +185,6 @@ def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
     return plots
 
 
-# Kind of a row of ``frontier`` by its tier; then colour and shape by kind.
 _KIND_OF_TIER = {
     "certified": "certified or verified",
     "verified": "certified or verified",
@@ -208,8 +206,6 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
     Args:
         rows: Rows with ``network``, ``parameters``, ``accuracy`` and ``target`` in per cent, ``tier``, ``recipe``,
             ``best`` (whether the row is the smallest at its target) and ``href`` (target of a click).
-        target_pct: Accuracy in per cent at which a line is drawn.
-        height: Height in pixels.
     """
     points = [
         {**row, "errors": charts.errors_pct(row["accuracy"]), "kind": _KIND_OF_TIER.get(row["tier"], row["tier"])}
@@ -219,7 +215,7 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
         return None
     x = charts.log_axis(alt.X, "parameters", "parameters")
     y = charts.accuracy_axis("accuracy, %")
-    # Fix the ends of the axes, otherwise a filter that removes points would rescale the chart.
+    # Otherwise a filter that removes points would rescale the chart.
     sizes = [row["parameters"] for row in points]
     errors = [row["errors"] for row in points]
     x.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15]

@@ -1,7 +1,6 @@
 """Parts of the Altair charts of all pages: colours, axes, legends, tooltips and file formats.
 
-Pages draw the charts with an embedded Vega-Lite, notebooks show the charts directly; ``svg`` and ``png`` convert a
-chart to a file. The colours equal the light theme of ``page.css``, which replaces the colours in the dark theme.
+The colours equal the light theme of ``page.css``, which replaces the colours in the dark theme.
 """
 
 from __future__ import annotations
@@ -39,10 +38,9 @@ _TEXTS = {
     "titleFontSize": 12,
     "titleFontWeight": "normal",
 }
-# Vega hides labels that touch; without a separation, the outermost labels, which are moved inwards, still overlap.
+# Vega hides labels that touch; without a separation, the outermost labels, which move inwards, still overlap.
 _TICKS = {"labelOverlap": True, "labelSeparation": 8}  # pixels
-# A legend has a single column on a narrow screen. The signal ``width`` changes after the layout of legends, which would
-# then be cut off.
+# A single column on a narrow screen. The signal ``width`` changes after the layout of legends.
 _LEGEND_COLUMNS = "(containerSize()[0] < 640 ? 1 : 3)"
 _LEGEND_LABELS = {
     "columns": {"expr": _LEGEND_COLUMNS},
@@ -51,12 +49,12 @@ _LEGEND_LABELS = {
 _CONFIG: dict[str, Any] = {
     "background": "white",
     "font": "system-ui, sans-serif",
-    "aria": False,  # the page has a text description; screen readers would read out each of a thousand points
+    "aria": False,  # screen readers would read out each of a thousand points
     "mark": {"aria": False},
     "autosize": {"type": "fit", "contains": "padding"},
     "view": {"stroke": None},
     "axis": {**_TEXTS, **_TICKS, "gridColor": "#d3dae0", "domainColor": Colour.GREY, "tickColor": Colour.GREY},
-    # A label that exceeds the axis by more than the padding would be cut off.
+    # A label that exceeds the axis by more would be cut off.
     "axisX": {"labelBound": 5},  # pixels
     "legend": {**_TEXTS, **_LEGEND_LABELS, "orient": "top", "title": None, "symbolSize": 90},
     "range": {"category": [colour for colour in Colour if colour is not Colour.TEXT]},
@@ -75,15 +73,15 @@ def png(chart: Any, width: int = 760) -> bytes:
 
 
 def finished(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:
-    """Return a chart as wide as the page, ``height`` pixels high; ``datasets`` are the named tables of rows."""
+    """Return a chart as wide as the page; ``datasets`` are the named tables of rows."""
     result = chart.properties(width="container", height=height, description=description).configure(**_CONFIG)
     if datasets:
-        result.datasets = datasets  # not passed through Altair, which would check every value
+        result.datasets = datasets  # Altair would check every value
     return result
 
 
 def chart_of(rows: Iterable[Row] | str) -> alt.Chart:
-    """Return a chart of rows, or of the table of rows with a name (``finished``)."""
+    """Return a chart of rows, or of the named table of rows (``finished``)."""
     return alt.Chart(alt.NamedData(name=rows) if isinstance(rows, str) else alt.InlineData(values=list(rows)))
 
 
@@ -93,15 +91,15 @@ def zoom() -> alt.Parameter:
 
 
 def errors_pct(accuracy_pct: float) -> float:
-    """Return the errors in per cent, at least 0.05, because zero errors have no logarithm; NaN stays NaN."""
+    """Return the errors in per cent, at least 0.05, because zero errors have no logarithm."""
     # ``max`` returns a NaN that comes first.
     return max(100 - accuracy_pct, 0.05)
 
 
 def accuracy_axis(title: str) -> Any:
-    """Return an axis for the field ``errors`` in per cent: logarithmic in the errors, labelled with accuracies.
+    """Return an axis for ``errors`` in per cent: logarithmic in the errors, labelled with accuracies.
 
-    The scale spreads accuracies near 100 %: the distance from 99.4 to 99.7 equals the distance from 98 to 99.
+    The distance from 99.4 to 99.7 equals the distance from 98 to 99.
     """
     scale = alt.Scale(type="log", reverse=True, nice=False, padding=18)
     return alt.Y(
@@ -113,24 +111,18 @@ def accuracy_axis(title: str) -> Any:
 
 
 def log_axis(channel: type[Any], field: str, title: str) -> Any:
-    """Return a logarithmic axis of counts above 0, as a 0 among the data would move all marks to the corner.
+    """Return a logarithmic axis of counts above 0, as a 0 would move all marks to the corner.
 
-    Args:
-        channel: ``alt.X`` or ``alt.Y``.
-        field: Field with the counts.
-        title: Title of the axis.
+    ``channel`` is ``alt.X`` or ``alt.Y``.
     """
     scale = alt.Scale(type="log", nice=False, padding=16)
     return channel(f"{field}:Q", scale=scale, title=f"{title} (logarithmic)", axis=alt.Axis(format=",d", tickCount=8))
 
 
 def point_styles(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[object]) -> Any:
-    """Return colour and shape channels, with a legend of the ``present`` kinds.
+    """Return colour and shape channels of ``field``, with a legend of the ``present`` kinds.
 
-    Args:
-        field: Field of a row with its kind.
-        kinds: Colour and shape of each kind, in the order of the legend.
-        present: Kinds of the rows.
+    ``kinds`` has colour and shape of each kind, in the order of the legend.
     """
     names = set(present)
     legend = alt.Legend(values=[kind for kind in kinds if kind in names])

@@ -14,18 +14,15 @@ from harness.data.training_images import ImageData
 from harness.pages.render import page, series_svg
 
 _EXAMPLES = 12  # most examples per class
-_ALL_EXAMPLES = 120  # most examples of all classes together, to keep the page small
+_ALL_EXAMPLES = 120  # of all classes together, to keep the page small
 _EDGE = 56  # pixels, longest side of an example image
-_DRAWN_CHANNELS = 3  # channels of a series that are drawn, each as a line
+_DRAWN_CHANNELS = 3  # of a series, each as a line
 
 
 def data_page(data: ImageData, facts: dict[str, Any], description_lines: Sequence[str]) -> str:
-    """Return the page of a data set.
+    """Return the page of a data set; only ``train_images`` are shown, which include the validation images.
 
-    Args:
-        data: Data set. Only ``train_images`` are shown, which include the validation images.
-        facts: Result of ``harness.data.description.description``.
-        description_lines: The facts as text.
+    ``facts`` are from ``harness.data.description.description``, ``description_lines`` the same as text.
     """
     labels = data.train_labels.numpy()
     counts = facts["images_by_class"]
@@ -49,7 +46,7 @@ def _strip(images: np.ndarray[Any, Any]) -> str:
     scale = _EDGE / max(rows, columns)
     method = Image.Resampling.BOX
     if scale >= 1:
-        # Enlarge small images by an integer factor, otherwise the pixels would not all have the same size.
+        # Only an integer factor gives all pixels the same size.
         scale = int(scale)
         method = Image.Resampling.NEAREST
     width = max(1, round(scale * columns))

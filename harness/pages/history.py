@@ -16,8 +16,8 @@ from harness.training.result import Purpose, Result, Status
 
 _MAX_REASONS = 12  # reasons of rejections in a chart
 _MAX_CURVES = 300  # runs in a chart
-# Texts of the chart for the words with which the log counts rejected proposals (``StudyState.rejected``). A word
-# without an entry, such as the name of a further metric, is shown as in the log.
+# By the words with which the log counts rejected proposals. A word without an entry, such as a further metric, is shown
+# as in the log.
 _REJECTION_TEXTS = {
     "parameters": "too many parameters",
     "macs": "too many multiply-adds",
@@ -31,11 +31,11 @@ _LabelledValues = list[tuple[str, float]]
 
 
 def accounting(info: StudyFacts) -> dict[str, Any]:
-    """Return counts of the proposals of a study; a network proposed with two numbers of epochs counts as two proposals.
+    """Return counts of the proposals of a study; a network proposed with two numbers of epochs counts twice.
 
-    ``proposed`` is the sum of ``rejected`` (before any training), ``repeated`` and ``to_train``, which counts proposals
-    that the search has trained, trains or will train. ``trained`` first runs have ended with a validation accuracy.
-    ``rejections`` are the reasons with counts, most frequent first, and ``steps`` the proposals left after each step.
+    ``proposed`` is the sum of ``rejected`` (before any training), ``repeated`` and ``to_train``. ``trained`` first runs
+    have ended with a validation accuracy. ``rejections`` are the reasons with counts, most frequent first, and
+    ``steps`` the proposals left after each step.
     """
     ends = (Status.COMPLETE, Status.SHORTENED)
     runs_without_pruning = [run for run in info.results if run.purpose is Purpose.SEARCH and run.status in ends]
@@ -69,13 +69,13 @@ def _rejections(info: StudyFacts) -> _LabelledValues:
 
 
 def budget_steps(info: StudyFacts) -> list[tuple[float, int]]:
-    """Return (seconds, effective budget) at each change of the budget, from the beginning to the last event."""
+    """Return (seconds, effective budget) at each change of the budget and at the last event."""
     steps = [(0.0, info.config.limits[0]), *((item.elapsed, item.max_cost) for item in info.study.decisions)]
     return [*steps, (info.elapsed, steps[-1][1])]
 
 
 def first_ends(info: StudyFacts) -> dict[int, float]:
-    """Return the seconds after which the first run of each network ended, by index in ``info.networks``."""
+    """Return the seconds at the end of the first run of each network, by index in ``info.networks``."""
     indices = _index_by_trial(info)
     ends: dict[int, float] = {}
     for entry in info.study.of_kind(RunEnded):
@@ -90,10 +90,10 @@ def _index_by_trial(info: StudyFacts) -> dict[int | None, int]:
 
 
 def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int, float]]]]:
-    """Return the first runs of the best networks (``info.networks`` is sorted) that were validated during training.
+    """Return the first runs of the best networks that were validated during training.
 
-    Each item has the index of the network in ``info.networks``, the run, and points (epoch, validation accuracy in
-    per cent). The last point is the end of the run.
+    Each item has the index in ``info.networks``, the run, and points (epoch, validation accuracy in per cent). The last
+    point is the end of the run.
     """
     curves = []
     for index, network in enumerate(info.networks):
@@ -120,10 +120,10 @@ class _SeedRow(NamedTuple):
 def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
     """Return the networks that were trained with several seeds, lowest cost first, and the pooled standard deviation.
 
-    The standard deviation within networks is pooled over validation and test accuracies of all networks; None if
-    no network has two seeds of the same kind.
+    The deviation is pooled over validation and test accuracies of all networks; None if no network has two seeds of the
+    same kind.
     """
-    # Reversed, so that the first record of a network wins.
+    # The first record of a network wins.
     test_pct = {item.record.hash: item.record.accuracies_pct for item in reversed(info.measured)}
     rows = [_SeedRow(network, network.fresh_pct, test_pct.get(network.hash, ())) for network in info.networks]
     rows = [row for row in rows if len(row.fresh_pct) + len(row.test_pct) > 1]
@@ -165,7 +165,7 @@ def _worker_seconds(info: StudyFacts) -> float | None:
 
 
 def saved_by_pruning(info: StudyFacts) -> tuple[int, float]:
-    """Return the number of pruned runs and the training seconds saved, at each run's mean seconds per epoch."""
+    """Return the number of pruned runs and the saved training seconds, at each run's mean seconds per epoch."""
     pruned_runs = [run for run in info.results if run.status is Status.PRUNED and run.history]
     savings = [run.train_seconds / run.trained_epochs * (run.recipe.epochs - run.trained_epochs) for run in pruned_runs]
     return len(pruned_runs), sum(savings)
@@ -174,10 +174,9 @@ def saved_by_pruning(info: StudyFacts) -> tuple[int, float]:
 def progress(info: StudyFacts) -> dict[str, Any]:
     """Return the state of a search.
 
-    ``smallest`` is the lowest cost of a confirmed network. ``nearest`` is the trained network with the fewest errors
-    that is not confirmed and has a lower cost. ``allowed`` is the largest number of errors of ``nearest`` that meets
-    the threshold (0 without ``nearest``), ``running`` the first runs in progress, ``linear`` the best linear baseline.
-    The networks are None if there are none.
+    ``smallest`` is the lowest cost of a confirmed network. ``nearest`` is the unconfirmed trained network of lower cost
+    with the fewest errors, ``allowed`` the number of errors with which it meets the threshold (else 0), ``running`` the
+    first runs in progress, ``linear`` the best linear baseline. Missing networks are None.
     """
     networks = info.networks
     smallest = min((item.cost for item in networks if item.state.is_confirmed), default=None)
@@ -227,10 +226,10 @@ def _reached(run: Result | None, threshold_pct: float) -> bool | None:
 def pruning(info: StudyFacts) -> list[dict[str, Any]]:
     """Return an estimate of the share of pruned runs that would have reached the threshold, per number of epochs.
 
-    10 % of the networks, drawn at random, are exempt from pruning (``harness/searching/scheduler.py``). Only exempt
-    networks show the end of runs that pruning would have stopped. Each item has ``epochs``, ``pruned`` (networks
-    pruned), ``spared`` (exempt networks that failed a rung), ``reached`` (spared networks that reached the threshold)
-    and ``interval``, the 95 % Clopper-Pearson interval of reached / spared, None if no network was spared.
+    Only exempt networks, a random 10 % (``harness/searching/scheduler.py``), show the end of runs that pruning would
+    have stopped. Each item has ``epochs``, ``pruned``, ``spared`` (exempt networks that failed a rung), ``reached``
+    (spared networks that reached the threshold) and ``interval``, the 95 % Clopper-Pearson interval of reached /
+    spared.
     """
     first_runs = {run.trial: run for run in info.results if run.purpose is Purpose.SEARCH}
     pruned_trials = defaultdict[int, set[int]](set)  # by number of epochs
@@ -248,7 +247,7 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
             epochs = network.proposal.epochs
         if event.pruned:
             pruned_trials[epochs].add(event.trial)
-        # Skip runs that have not ended, were shortened or failed on the machine: the final accuracy is unknown.
+        # The final accuracy is unknown.
         elif event.exempt and (is_at_threshold := _reached(run, info.config.threshold_pct)) is not None:
             reached_by_spared_trial[epochs][event.trial] = is_at_threshold
     items = []

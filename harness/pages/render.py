@@ -1,7 +1,7 @@
 """Rendering of pages: Jinja templates, number formats and small SVG pictures.
 
-Each page is a single HTML file that works offline. HTML and sentences are in ``templates/`` only. All printed values
-are escaped, and the content security policy of a page allows only the scripts embedded in the page.
+Each page is a single HTML file that works offline. All printed values are escaped, and the content security policy of a
+page allows only the embedded scripts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from harness.system.terminal import counted, duration_text
 
 _PACKAGE = "harness.pages"
 DASH = "\N{EN DASH}"
-# HTML forbids these characters, and lone surrogates cannot be written as UTF-8.
+# Forbidden in HTML; lone surrogates cannot be written as UTF-8.
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 _PER_CENT = re.compile(r"(?<=\d) %")
 
@@ -56,11 +56,8 @@ def page(
         template: Name of a file in the folder ``templates`` of ``package`` that extends ``base.html``.
         package: Package with the template, styles and scripts.
         charts: Altair charts by the name that the template passes to ``figure``; None is left out. A named table of
-            rows (a data set of Vega-Lite) is embedded once, also if several charts use it.
-        styles: Style sheets, after ``page.css``.
-        scripts: Scripts, after ``page.js``.
-        data: JSON values that the scripts read as ``page.data``.
-        rows_by_name: Further tables of rows, which the scripts read as ``page.datasets``, by name of the table.
+            rows is embedded once, also if several charts use it.
+        rows_by_name: Further tables of rows, which the scripts read as ``page.datasets``.
         **facts: Variables of the template.
     """
     from altair import Undefined
@@ -70,7 +67,7 @@ def page(
     for name, chart in (charts or {}).items():
         if chart is None:
             continue
-        # Remove the rows before ``to_dict``, otherwise Altair would check every value.
+        # In ``to_dict``, Altair would check every value.
         rows = chart._get("datasets")
         bare = chart.copy(deep=False)
         bare.datasets = Undefined
@@ -90,7 +87,7 @@ def page(
             policy=_policy(texts),
             styles=[Markup(text) for text in sheets],
             scripts=[Markup(text) for text in texts],
-            # Escape "<", otherwise "</script>" in a text would end the script element.
+            # "</script>" in a text would end the script element.
             page_data=Markup(json.dumps(embedded_data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")),
             descriptions={name: spec.get("description", "") for name, spec in specs.items()},
             heights={name: spec.get("height", 0) for name, spec in specs.items()},
@@ -100,7 +97,7 @@ def page(
 
 
 def specification(chart: Any) -> dict[str, Any]:
-    """Return the Vega-Lite document of an Altair chart, regardless of the theme and data transformer of the caller."""
+    """Return the Vega-Lite document of an Altair chart, regardless of the caller's theme and data transformer."""
     from altair import data_transformers, theme
 
     with theme.enable("default"), data_transformers.enable("default"):
@@ -115,7 +112,7 @@ def _by_column(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
 
 def markdown(template: str, **facts: object) -> str:
     """Return the text of a Markdown template; the template itself escapes values with filters."""
-    # Undo the no-break spaces of ``_printable``, which are for HTML.
+    # The no-break spaces of ``_printable`` are for HTML.
     return _environment(_PACKAGE).get_template(template).render(**facts).replace("\N{NO-BREAK SPACE}%", " %")
 
 
@@ -138,7 +135,7 @@ def _environment(package: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
     )
-    # Templates use the functions under their names without the underscore.
+    # Templates use the names without the underscore.
     numbers = (count, _decimal, _pct, _short, _spread, _mean_and_deviation, _duration)
     filters: tuple[Any, ...] = (*numbers, counted, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in filters})
@@ -171,8 +168,7 @@ def _vega() -> str:
 
 # Number formats -------------------------------------------------------------------------------------------------------
 
-# Pages round here only. ``decimal``, ``count``, ``_pct``, ``short``, ``spread`` and ``duration`` print a missing or
-# infinite number as an en dash.
+# Pages round here only. Missing and infinite numbers are printed as an en dash.
 
 
 def _number(value: float | None, number_format: str) -> str:
@@ -219,18 +215,17 @@ def _duration(seconds: float | None) -> str:
 
 # Pictures of a network: a strip of layers to scale, and a thumbnail -------------------------------------------------
 
-# The strip has a column per op, with the output (longer side and channels), the costs and the receptive field;
-# elementwise ops (bn, activations, dropout) share the column of the preceding op. The thumbnail has a bar per
-# convolution, as high as the output, and a bar of the least height per linear layer; bars of a shared kernel have the
-# same colour. The colours are in page.css.
+# The strip has a column per op; elementwise ops (bn, activations, dropout) share the column of the preceding op. The
+# thumbnail has a bar per convolution, as high as the output, and a bar of the least height per linear layer; bars of a
+# shared kernel have the same colour. The colours are in page.css.
 
-_COLUMN_WIDTH = 16  # characters, width of the text in a column of the strip
-_TIE_COLOURS = 3  # colours of tied kernels; further ties start again with the first colour
+_COLUMN_WIDTH = 16  # characters of the text in a column of the strip
+_TIE_COLOURS = 3  # further ties start again with the first colour
 _THUMBNAIL_HEIGHT = 30  # SVG units
 _MIDDLE = 17.0  # SVG units, vertical centre of the bars
-_TALLEST_BAR = 24.0  # SVG units, height of a bar as high as the input image
+_TALLEST_BAR = 24.0  # SVG units, of a bar as high as the input image
 _LOWEST_BAR = 3.0  # SVG units
-_NARROWEST_BAR = 3  # SVG units, width of a bar of one channel; each doubling of the channels adds a unit
+_NARROWEST_BAR = 3  # SVG units, of a bar of one channel; each doubling of the channels adds a unit
 _GAP = 1.5  # SVG units, gap between two bars
 
 
@@ -266,14 +261,14 @@ class _StripColumn:
 def _columns_of(analysis: Analysis) -> tuple[_StripColumn, ...]:
     columns: list[_StripColumn] = []
     shape: Shape = analysis.task.input_shape
-    is_global = False  # whether an op has joined all pixels of a map
+    is_global = False
     for layer in analysis.costed_ops:
         op = layer.op
         is_global = is_global or (op.is_global and len(shape) == 3)
         shape = layer.output_shape
         receptive_field = None if is_global else layer.receptive_field
         column = columns[-1] if columns else None
-        if column is not None and op.works_in_place:  # an elementwise op: no window, not global, no sum
+        if column is not None and op.works_in_place:  # an elementwise op
             columns[-1] = replace(column, followers=f"{column.followers} {op}".strip(), shape=shape)
         elif column is not None and op.role is Role.SUM and (column.op, column.shape) == (str(op), shape):
             columns[-1] = replace(column, receptive_field=receptive_field, times=column.times + 1)
@@ -320,7 +315,7 @@ class _Bar(NamedTuple):
 
 
 def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
-    ties: dict[str, int] = {}  # numbers of the ties in order of first use
+    ties: dict[str, int] = {}
     bars: list[_Bar] = []
     shape: Shape = task.input_shape
     sums = 0
@@ -341,9 +336,9 @@ def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
 
 def _thumbnail(architecture: Architecture, task: Task) -> Markup:
     bars = _bars(architecture, task)
-    # Bars of the same kind share a path to keep the page small: a report shows a hundred networks.
+    # To keep the page small: a report shows a hundred networks.
     outlines: dict[str, str] = {}
-    sum_ranges: dict[int, tuple[float, float]] = {}  # left and right end of each residual sum, by ``sum_index``
+    sum_ranges: dict[int, tuple[float, float]] = {}  # left and right end, by ``sum_index``
     x = 1.0
     for bar in bars:
         width = round(_NARROWEST_BAR + math.log2(max(bar.channels, 1)), 1)
@@ -359,7 +354,7 @@ def _thumbnail(architecture: Architecture, task: Task) -> Markup:
     convolutions = [bar for bar in bars if bar.kind != "linear"]
     description = counted(len(convolutions), "convolution")
     ties = [kernel.tie for kernel in kernels(architecture.ops) if kernel.tie is not None]
-    shared_count = len(ties) - len(set(ties))  # convolutions whose kernel an earlier convolution stores
+    shared_count = len(ties) - len(set(ties))
     if shared_count:
         description += f", {len(convolutions) - shared_count} kernels"
     edges = ", ".join(str(edge) for edge, _ in groupby(bar.edge for bar in convolutions))
@@ -369,19 +364,17 @@ def _thumbnail(architecture: Architecture, task: Task) -> Markup:
     return Markup(f'<svg {box} aria-label="{escape(description)}">{paths}</svg>')
 
 
-_MAX_SIDE = 112  # CSS pixels, longest side of a shown image
-_SERIES_SIZE = (112, 48)  # CSS pixels, width and height of a drawn series
-_SERIES_GAP = 8  # CSS pixels that stay empty at the right of each series, part of the width
+_MAX_SIDE = 112  # CSS pixels, of a shown image
+_SERIES_SIZE = (112, 48)  # CSS pixels, width and height
+_SERIES_GAP = 8  # CSS pixels at the right of each series, part of the width
 _POINTS = 120  # most points of a drawn series
 
 
 def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
     """Return series side by side as an SVG data URI, with a line per channel.
 
-    Args:
-        series: Values 0 to 255 of shape (series, channels, steps). A series of more than ``_POINTS`` / 2 steps is cut
-            into stretches of equal length (the last may be shorter); a stretch is drawn as two points, the minimum and
-            then the maximum.
+    ``series`` has values 0 to 255, (series, channels, steps). A series of more than ``_POINTS`` / 2 steps is cut into
+    stretches of equal length (the last may be shorter), each drawn as two points, the minimum and then the maximum.
     """
     width, height = _SERIES_SIZE
     lines = []
@@ -425,7 +418,7 @@ def _image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
 
 # Markdown -------------------------------------------------------------------------------------------------------------
 
-# Foreign text, such as names that users choose, is put into code spans, in which Markdown has no effect.
+# Foreign text, such as names of users, is put into code spans, in which Markdown has no effect.
 
 
 def _code(text: str, longest: int = 300) -> str:
@@ -433,16 +426,16 @@ def _code(text: str, longest: int = 300) -> str:
     line = _one_line(text)
     line = line if len(line) <= longest else f"{line[:longest]}\N{HORIZONTAL ELLIPSIS}"
     # The macro ``row`` of summary.md escapes each bar as ``\|``, because a bar ends the cell of a table even inside a
-    # span. A backslash of the text before a bar would cancel the escape: add a space after the backslash.
+    # span. A backslash before a bar would cancel the escape.
     line = re.sub(r"\\(?=\|)", "\\\\ ", line)
-    # The fence must have more backticks than the longest run in the text, otherwise the text would end the span.
+    # A run of as many backticks in the text would end the span.
     fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
     padding = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{padding}{line}{padding}{fence}" if line else DASH
 
 
 def _sentence(text: str) -> str:
-    # Replace "@", otherwise GitHub would notify the account of that name.
+    # GitHub would notify the account "@name".
     return re.sub(r"([\\`*_{}\[\]<>#~&!])", r"\\\1", _one_line(text)).replace("@", "&#64;")
 
 

@@ -1,4 +1,4 @@
-"""Altair charts of the page of a study; a function returns None if there is not enough data for a chart."""
+"""Altair charts of the page of a study; a function returns None without enough data for a chart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.system import statistics
 
 
 def charts_of(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the charts of a study, by the name used on the page; ``rows`` is the result of ``networks_rows``."""
+    """Return the charts of a study by name; ``rows`` are from ``networks_rows``."""
     facts = history.accounting(info)
     return {
         "front": _front_of_costs(info, rows),
@@ -37,7 +37,7 @@ def charts_of(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return the data set ``networks`` of a study, a row per network, used by charts, filters and figures."""
+    """Return the data set ``networks``, a row per network, used by charts, filters and figures."""
     front = {network.hash for network in front_of(info.networks)}
     end_minutes = {number: round(seconds / 60, 2) for number, seconds in history.first_ends(info).items()}
     rows: list[dict[str, Any]] = []
@@ -46,13 +46,13 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
         accuracies = network.validation_accuracies_pct
         mean = statistics.mean(accuracies)
         deviation = statistics.standard_deviation(accuracies)
-        kind = None  # without an accuracy, and without a cost for the logarithmic axis, a network is not drawn
+        kind = None  # without an accuracy or a cost, a network is not drawn
         if accuracies and network.cost > 0:
             kind = "pruned" if network.state is NetworkState.PRUNED else "trained"
             if network.hash in front:
                 kind = "on the Pareto front"
         macs = None if network.first_run is None else network.first_run.macs
-        # Minimised costs are known before the first run has ended.
+        # Known before the first run has ended.
         costs = dict(zip(info.config.minimised, (network.cost, network.second), strict=False))
         fields = ("hash", "origin", "trial", "parameters", "cost", "second", "epochs")
         values = {"n": number, "network": network.label, "state": str(network.state), "shown": kind}
@@ -73,7 +73,7 @@ def _rounded(value: float | None) -> float | None:
 
 def _name_axis(field: str, names: list[str] | None = None) -> Any:
     """Return an axis with a line per name, in the order of ``names``, else in the order of the data."""
-    # A label of more than 30 characters is broken after the last space or hyphen of the first 27.
+    # Of more than 30 characters, broken after the last space or hyphen of the first 27.
     lines = r"split(replace(datum.label, regexp('(?=.{31})(.{1,26}[ -])', 'g'), '$1\n'), '\n')"
     axis = alt.Axis(labelLimit=280, labelExpr=lines, domain=False, ticks=False)
     return alt.Y(f"{field}:N", sort=names, title=None, axis=axis)
@@ -85,10 +85,9 @@ def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, 
         return None
     rows: list[Row] = []
     for name, value in values:
-        length = math.log1p(value) if is_logarithmic else value  # log1p: a bar of 0 has the length 0
+        length = math.log1p(value) if is_logarithmic else value  # a bar of 0 has the length 0
         rows.append({"name": name, "value": value, "length": length})
     longest = max(row["length"] for row in rows)
-    # The number behind the longest bar needs 50 pixels.
     scale = alt.Scale(domain=[0, longest or 1.0], range=[0, alt.ExprRef("width - 50")])
     x = alt.X("length:Q", axis=None, scale=scale)
     base = charts.chart_of(rows).encode(
@@ -99,7 +98,6 @@ def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, 
     return charts.finished(chart, description, 30 + 30 * len(rows))
 
 
-# Colour and shape of the points, by the field ``shown``.
 _KINDS = {
     "trained": (Colour.BLUE, "circle"),
     "on the Pareto front": (Colour.NAVY, "square"),
@@ -115,7 +113,7 @@ def _network_tips(unit: str) -> list[alt.Tooltip]:
 
 
 def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> Any:
-    """Return the chart of cost against accuracy of a study's networks, with target, threshold and budget."""
+    """Return the chart of accuracy over cost, with target, threshold and budget."""
     rows = networks_rows(info) if rows is None else rows
     config = info.config
     unit = OBJECTIVES[config.minimised[0]]
@@ -160,7 +158,7 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
     bits_by_key = {(record.key, False): record.recipe.weight_bits for record in info.evidence.records}
 
     def cost(row: LeaderboardRow) -> int:
-        # A row without a record is of a search or a claim.
+        # Rows of searches and claims have no record.
         return row.cost(metric, bits_by_key.get(row.key, WIDE_BITS))
 
     hashes_of_study = {network.hash for network in info.networks}
@@ -278,8 +276,8 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     return charts.finished(alt.layer(*layers), description, 320, networks=rows)
 
 
-_SEEDS_BELOW = 2.0  # percentage points below target and mean; a lower seed is drawn at the edge of the chart
-_MAX_NETWORKS_WITH_SEEDS = 8  # networks of the chart of seeds, the answer and then the cheapest
+_SEEDS_BELOW = 2.0  # percentage points below target and mean; lower seeds are drawn at the edge of the chart
+_MAX_NETWORKS_WITH_SEEDS = 8  # the answer and then the cheapest
 
 
 def _seeds_of_networks(info: StudyFacts) -> Any:
@@ -290,7 +288,7 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
         "test set": (Colour.ORANGE, "diamond"),
         "validation, first run": (Colour.GREY, "triangle-down"),
     }
-    # Draw an outlier at the edge with a label, otherwise the remaining seeds would coincide.
+    # An outlier at the edge has a label; otherwise the remaining seeds would coincide.
     accuracies = list(itertools.chain.from_iterable((*row.fresh_pct, *row.test_pct) for row in seed_rows))
     low = min(info.config.target_pct, statistics.mean(accuracies)) - _SEEDS_BELOW if accuracies else 0.0
     names = [row.network.label for row in seed_rows]

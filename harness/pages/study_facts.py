@@ -1,8 +1,6 @@
 """Facts of a study for the report pages: networks, answer, times, settings and evidence of the workspace.
 
-Only this module reads files of a study; ``history`` computes statistics from ``StudyFacts``, and the page modules write
-files and check the existence of link targets.
-All facts are defined for a study without events or results as well, such as a study that has just begun or was killed.
+Only this module reads files of a study. All facts are also defined for a study without events or results.
 """
 
 from __future__ import annotations
@@ -40,9 +38,9 @@ from harness.system.files import Workspace
 from harness.system.terminal import counted
 from harness.training.result import Environment, Inspection, Purpose, Result, Status, read_inspections
 
-# Number of networks that are named and drawn, best first; limited because a running search rewrites its report often.
+# Networks that are named and drawn, best first; limited because a running search rewrites its report often.
 MAX_NAMED = 100
-DIGITS = 6  # digits of the hash that are shown after the name of a network
+DIGITS = 6  # of the hash, shown after the name of a network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,20 +51,18 @@ class PageNetwork:
     a complete run. Accuracies and ``first`` are of runs with this number; ``remark`` and ``runs`` cover all runs.
 
     Attributes:
-        cost: Cost in the metric that the study minimises.
-        second: Cost in the second metric, None if the study has a single metric.
+        cost: Cost in the first minimised metric.
+        second: Cost in the second metric, if any.
         label: Name from family and size with the first digits of the hash, such as ``posed-1462 1a2b3c``, or the digits
             alone.
-        trials: All trials of the network, with other numbers of epochs included.
+        trials: Trials of the network with any number of epochs.
         origin: Source of the proposal, such as ``ladder`` (docs/project/glossary.md), or the name of a sampler.
-        validation_accuracies_pct: Accuracy per seed at the last epoch in per cent, of fresh seeds if there are any. The
-            accuracy of a pruned network comes from the epoch at which the run was stopped. Empty after a shortened run,
-            until the shorter training has ended.
+        validation_accuracies_pct: Accuracy per seed at the last epoch, of fresh seeds if there are any; for a pruned
+            network, at the epoch at which the run was stopped. Empty after a shortened run, until the shorter training
+            has ended.
         is_fresh: Whether ``validation_accuracies_pct`` are of fresh seeds.
-        fresh_pct: Validation accuracies of fresh seeds in per cent.
         first_run: First run, by whose accuracy the search selected the network.
-        row: Best row of the leaderboard.
-        remark: Early ends of runs, and the reason of a failed confirmation; may be empty.
+        remark: Early ends of runs, and the reason of a failed confirmation.
         epochs: Deciding number of epochs; None for the epochs of the recipe, if no run has ended.
         runs: All runs, runs with the deciding number of epochs first.
     """
@@ -141,7 +137,7 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Pa
 
 
 def front_of(networks: Iterable[PageNetwork]) -> list[PageNetwork]:
-    """Return the Pareto front of the trained networks over cost and validation accuracy, lowest cost first."""
+    """Return the Pareto front of the trained networks, cost and validation accuracy, lowest cost first."""
     rivals = [network for network in networks if network.is_complete and network.accuracy_pct is not None]
     return pareto_front(
         rivals, lambda network: (network.cost, -statistics.mean(network.validation_accuracies_pct), network.hash)
@@ -243,7 +239,7 @@ def _rung_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) 
     predicted_pct = None if run.trial is None else predicted_pct_by_trial.get(run.trial)
     if predicted_pct is None or run.validation_errors is None or run.validation_size is None:
         return place_text
-    # Round up, otherwise a forecast just above the limit would be shown as the limit; 1e-9 absorbs rounding errors.
+    # A forecast just above the limit must not be shown as the limit; 1e-9 absorbs rounding errors.
     prediction = count(math.ceil((100 - predicted_pct) / 100 * run.validation_size - 1e-9))
     errors = counted(run.validation_errors, "error")
     return f"{place_text}: {errors}; 10 % quantile of the forecast for the end: {prediction}"
@@ -280,20 +276,19 @@ class StudyFacts:
     Attributes:
         test_reads: Data set and purpose of each read of a test set.
         measured: Networks with a record for this data set and target, found by any study.
-        origins: Source of each value of the configuration, such as ``commandline``, ``default`` or ``call``.
-        past_trainings: Number of prior observations of the surrogate; None if the study does not record the number.
+        origins: Source of each value of the configuration, such as ``default`` or ``call``.
+        past_trainings: Prior observations of the surrogate; None if not recorded.
         is_at_work: Whether a program works in the folder now.
         is_searching: Whether in addition a session is in progress: the search has begun, and has not ended.
         ending: End of the search, or its state while it runs.
         results: All finished runs, first runs and fresh seeds, by trial; verifications are in records.
         elapsed: Seconds of all sessions together.
         last_utc: Time of the last event; empty without events.
-        time_limit: Time limit of all sessions together in seconds, as stated in the last session; None if there is no
-            limit or the log lacks it.
-        networks: All proposed networks, best first, each with the best row over the recipes of its records.
+        time_limit: Time limit of all sessions together in seconds, as stated in the last session; None if unknown or
+            unlimited.
+        networks: All proposed networks, best first, with the best row over the recipes of the records.
         answer: Network of the study (``StudyState.result``).
         record: Record of the answer; None without a verification.
-        row: Row of the answer.
         proof: Item of ``measured`` with the best row of the answer.
         network: Item of ``networks`` with the hash of the answer; None if the log has lost the proposal.
     """
@@ -333,7 +328,7 @@ class StudyFacts:
 
 
 def _test_read(line: str) -> tuple[str, str]:
-    # A damaged line counts as a read, otherwise damage would hide reads of the test set.
+    # Otherwise damage would hide reads of the test set.
     try:
         read = parse_json(line)
         return str(read.get("dataset", "")), str(read["purpose"])
@@ -344,7 +339,7 @@ def _test_read(line: str) -> tuple[str, str]:
 def read_study(
     folder: Path, workspace: Workspace, evidence: Survey | None = None, state: StudyState | None = None
 ) -> StudyFacts:
-    """Read a study and the evidence about its networks; ``evidence`` and ``state`` are not read again if given."""
+    """Read a study and the evidence about its networks, unless given."""
     study = state or read_state(folder)
     config = study.config
     evidence = evidence or survey(workspace, study)
@@ -385,7 +380,7 @@ def _shown(value: object) -> str:
 
 
 def settings(info: StudyFacts) -> list[tuple[str, str]]:
-    """Return the configuration of a study as pairs of name and text, each value with its source."""
+    """Return the configuration of a study as pairs of name and text, with sources."""
     config = info.config
     values = asdict(config)
     del values["recipe"], values["space_text"], values["known"]
@@ -395,12 +390,12 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
     if not config.is_front:
         del values["second"], values["second_most"]
     if config.rungs:
-        # With a different number of epochs, the rungs are at the same fractions of the training.
+        # With other numbers of epochs, the rungs are at the same fractions.
         rungs = _shown(config.rungs)
         values["rungs"] = f"{rungs} of {config.recipe.epochs} epochs, the same fractions for all numbers of epochs"
     rows = []
     for name, value in values.items():
-        # Command-line options have the name of the field without these suffixes.
+        # Options lack these suffixes.
         option = "epochs" if name == "lengths" else name.removesuffix("_pct").removesuffix("_name")
         origin = info.origins.get(name, info.origins.get(option, "derived"))
         # The origins are names of click's ``ParameterSource``.
@@ -424,7 +419,7 @@ def _code_text(environment: Environment) -> str:
 
 
 def made_by(info: StudyFacts) -> dict[str, str]:
-    """Return code version, machine and data of the results; different values are joined by commas."""
+    """Return code version, machine and data of the results, different values joined by commas."""
     environments = [result.environment for result in info.results if result.environment is not None]
     if info.record is not None:
         environments += [run.environment for run in info.record.seeds]

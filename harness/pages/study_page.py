@@ -1,7 +1,6 @@
 """Report of a study as an offline HTML page, and exports for programs: Markdown summary, CSV, JSON and figures.
 
-The page shows the verdict, caveats and the next step first. A live page reloads itself while the search runs. The CSV
-and JSON tables have unrounded numbers, with a row per network.
+A live page reloads itself while the search runs. The CSV and JSON tables have unrounded numbers.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from harness.system.files import Workspace
 from harness.system.statistics import ClassScores
 from harness.training.result import Inspection, Status, finite, unpacked
 
-_MIN_NETWORKS = 50  # networks of a study from which the estimate of wrong pruning is certain enough to be shown
+_MIN_NETWORKS = 50  # of a study; with fewer, the estimate of wrong pruning is too uncertain to be shown
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, state: StudyState | None = None) -> Path:
-    """Write the report of the study in ``folder`` and return the path; a ``live`` page reloads itself.
+    """Write the report of a study and return the path; a ``live`` page reloads itself.
 
     ``state`` is the state of the study, if already read.
     """
@@ -130,7 +129,7 @@ def _weights(info: StudyFacts) -> str:
 
 
 def tryout_page_path(folder: Path, record: Record) -> Path:
-    """Return the path of the page in ``folder`` that runs the network of a record in the browser."""
+    """Return the path of the page that runs the network of a record in the browser."""
     return folder / f"try-{record.hash}-{record.recipe_hash}.html"
 
 
@@ -151,7 +150,7 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
     answer = info.answer
     threshold_pct = info.config.threshold_pct
     seeds = info.record.seeds if info.record else ()
-    # A damaged line of the log names no data set, so the read counts for all data sets.
+    # A damaged line names no data set, so the read counts for all data sets.
     reads = [purpose for name, purpose in info.test_reads if name in ("", info.config.dataset)]
     falls = []
     for network in info.networks:
@@ -191,13 +190,13 @@ def _label_errors(seeds: Sequence[SeedRun], dataset_name: str) -> dict[str, floa
 
 
 def study_summary(info: StudyFacts) -> str:
-    """Return the Markdown summary of a study, short enough for the description of a pull request."""
+    """Return the Markdown summary, short enough for a pull request."""
     facts = {"accounting": history.accounting(info), "code_version": made_by(info)["code"], "commands": _commands(info)}
     return render.markdown("summary.md", study=info, **facts)
 
 
-# Columns of networks.csv. ``place`` is the rank in the table of the report. ``macs`` was added later, at the end,
-# because programs may read columns by position.
+# ``place`` is the rank in the table of the report. ``macs`` was added at the end, because programs may read columns by
+# position.
 _COLUMNS = (
     *("place", "hash", "parameters", "tier", "state", "remark", "epochs", "validation_accuracy_pct"),
     *("validation_std_pct", "validation_seeds", "validation_fresh", "mean_test_accuracy_pct", "std_test_accuracy_pct"),
@@ -224,7 +223,7 @@ def _table_rows(info: StudyFacts) -> list[dict[str, Any]]:
             *(finite(network.accuracy_pct), finite(deviation), len(accuracies), network.is_fresh, *test_values),
             *(network.trial, network.origin, str(network.architecture), analyse(network.architecture, task).macs),
         )
-        # A log may contain lone surrogates, which UTF-8 cannot encode.
+        # A log may contain lone surrogates.
         writable_values = [_writable(value) if isinstance(value, str) else value for value in values]
         rows.append(dict(zip(_COLUMNS, writable_values, strict=True)))
     return rows
@@ -248,7 +247,7 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
 
 
 def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
-    """Write the charts of a study below ``folder`` as SVG and PNG and return their paths."""
+    """Write the charts of a study as SVG and PNG and return their paths."""
     text = "no data yet"
     no_data = charts.finished(charts.chart_of([{"words": text}]).mark_text(fontSize=14).encode(text="words:N"), text)
     chart_of_name = study_charts.charts_of(info, study_charts.networks_rows(info))
@@ -263,12 +262,11 @@ def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
 
 # Mistakes on the test set ---------------------------------------------------------------------------------------------
 
-# A record has the indices of the test images that each seed classified wrongly, and the predicted classes. Labels and
-# pixels come from inspections, which a verification writes on the machine that runs it; this code never reads the test
-# set.
+# A record has the indices of the wrongly classified test images and the predicted classes. Labels and pixels come from
+# inspections, which a verification writes; this code never reads the test set.
 
-# Indices of MNIST test images whose label most of five raters rejected: Northcutt, Athalye and Mueller 2021
-# (arXiv 2103.14749), data cleanlab/label-errors, mnist_mturk. The correct labels are not listed.
+# Indices of MNIST test images whose label most of five raters rejected: Northcutt, Athalye and Mueller 2021 (arXiv
+# 2103.14749), data cleanlab/label-errors, mnist_mturk.
 _CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
     "mnist": frozenset((947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729))
 }
@@ -314,7 +312,7 @@ def _mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     for run in record.seeds:
         for image, prediction in run.wrong:
             predictions_of_image[image][prediction] += 1
-    # Reversed, so that the first inspection wins; all inspections of an image have the same label and pixels.
+    # The first inspection wins; all have the same label and pixels.
     missed_images = {image.image: image for inspection in reversed(inspections) for image in inspection.misses}
     labels = {index: image.label for index, image in missed_images.items()}
     pixels = {index: unpacked(image.pixels) for index, image in missed_images.items()}

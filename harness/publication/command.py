@@ -52,13 +52,12 @@ def _publish(network: str, dataset: str) -> None:
     from harness.publication.evidence import publish
 
     workspace = files.workspace()
-    # A fault begins with the path of the file. Faults of the table do not matter, as publishing rewrites the table.
+    # A fault begins with the path of the file. Publishing rewrites the table, so its faults do not matter.
     messages = [message for message in _faults(workspace, None) if not message.startswith(f"{shipped_table()}: ")]
     if messages:
         raise ContentError(messages[0])
-    # A network that was only declared has no record, so the hash is in the ledger, but unknown to ``network_argument``.
+    # A network that was only declared is unknown to ``network_argument``.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(network)}
-    # All other texts, hashes and names with a record included, are networks for ``network_argument``.
     if may_be_known(network) and len(hashes) == 1:
         [network_hash] = hashes
     else:

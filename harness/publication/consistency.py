@@ -1,8 +1,8 @@
 """Consistency checks of the evidence in a workspace: records, weights, ledger, test log and leaderboard table.
 
-Two rules hold. Every line ever committed below ``records/`` must still exist, and weight files must be unchanged. Every
-stated figure is recomputed from the seeds. These rules find mistakes and careless edits. A rewritten history is found
-only by a commit that was published elsewhere (``anchor``). Nothing is trained or evaluated here.
+Every line ever committed below ``records/`` must still exist, weight files must be unchanged, and every stated figure
+is recomputed from the seeds. The checks find mistakes and careless edits; a rewritten history is found only by a commit
+that was published elsewhere (``anchor``). Nothing is trained here.
 """
 
 from __future__ import annotations
@@ -30,13 +30,10 @@ _RecordsByKey = Mapping[RowKey, Record]
 
 
 def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
-    """Return a line per inconsistency, ``file: field: stated, computed``; an empty list if there is none.
+    """Return a line per inconsistency of the shipped evidence and of a workspace, ``file: field: stated, computed``.
 
-    Shipped evidence and the evidence of the workspace are checked.
-
-    Args:
-        anchor: Published commit. Must be part of the history, and the lines of this commit in the records must still
-            exist. None to check no commit.
+    ``anchor`` is a published commit, which must be part of the history, and whose lines in the records must still
+    exist.
     """
     shipped = (files.SHIPPED / "records").resolve()
     shipped_history = history_of(shipped)
@@ -45,7 +42,7 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     messages += _since(shipped, anchor) if anchor else ()
     standings = leaderboard_table.survey(workspace)
     messages += [error.one_line for error in standings.damage]
-    # These checks compute from records and ledger, so faults found above would only be repeated.
+    # Faults found above would only be repeated.
     if not messages:
         try:
             messages += _table_faults()
@@ -81,7 +78,7 @@ def _hash_faults(workspace: Workspace, standings: Survey) -> Iterator[str]:
 def _module_faults(record: Record) -> Iterator[str]:
     module = record.architecture.user_module
     if module is not None:
-        from harness.training.user_module import check_code
+        from harness.training.user_modules.execution import check_code
 
         try:
             check_code(module)
@@ -92,7 +89,7 @@ def _module_faults(record: Record) -> Iterator[str]:
 def _lost(history: History) -> Iterator[str]:
     weights = [path for path in history.blobs if path.suffix == ".safetensors" and path.is_file()]
     digests = git(weights[0].parent, "hash-object", "--", *map(str, weights)) if weights else None
-    # Not strict, because there are no digests if the command fails.
+    # There are no digests if the command fails.
     present_blobs = dict(zip(weights, (digests or "").split(), strict=False))
     for path, (commit, blob) in sorted(history.blobs.items()):
         if path.suffix not in (".json", ".jsonl", ".safetensors"):
@@ -101,7 +98,7 @@ def _lost(history: History) -> Iterator[str]:
             yield f"{path}: file: removed, committed in {commit[:12]}"
         elif present_blobs.get(path, blob) != blob:
             yield f"{path}: file: {present_blobs[path][:12]} stated, {blob[:12]} in commit {commit[:12]}"
-        # Claims may be corrected, so these lines may change.
+        # Claims may be corrected.
         elif path.suffix != ".safetensors" and not path.name.endswith("claims.json"):
             yield from _lost_lines(path, history.lines.get(path, {}))
 
@@ -109,7 +106,7 @@ def _lost(history: History) -> Iterator[str]:
 def _lost_lines(path: Path, commit_of_line: dict[str, str]) -> Iterator[str]:
     present_lines = set(map(line_of, files.log_text(path).split("\n")))
     for line, commit in commit_of_line.items():
-        # An empty field may be filled in later: a name, or the search that found the network.
+        # Fields that may be filled in later: a name, or the search that found the network.
         if line not in present_lines and not line.endswith((": null", ': ""', ": 0.0", ": []")):
             yield f"{path}: line: lacking, commit {commit[:12]} has {line[:100]}"
 
@@ -209,7 +206,6 @@ def _seeds_of(declaration: Attempt | Declaration, record_of: _RecordsByKey) -> l
 
 
 def _spending_faults(path: Path, entries: ledger.Ledger) -> Iterator[str]:
-    # Entries so far, in the order of the declarations.
     earlier: list[Attempt | Declaration] = []
     for entry in sorted(entries.spending_entries, key=lambda entry: entry.declared_utc):
         allowed_alpha = ledger.next_alpha(earlier, entry.dataset, entry.test_sketch)

@@ -15,9 +15,9 @@ from harness.system.machine import git
 
 
 def publish(workspace: Workspace, network: str) -> None:
-    """Copy the evidence of a network from a workspace into the repository, and rebuild the leaderboard table there.
+    """Copy the evidence of a network, a hash, into the repository, and rebuild the leaderboard table there.
 
-    All certification attempts, with the recorded seeds, are copied too, whatever the outcome. ``network`` is a hash.
+    All certification attempts, with the recorded seeds, are copied too, whatever the outcome.
 
     Raises:
         UsageError: The program does not run from a clone of the repository.
@@ -26,7 +26,6 @@ def publish(workspace: Workspace, network: str) -> None:
     folder = (files.SHIPPED / "records").resolve()
     if git(table.parent, "ls-files", "--error-unmatch", "--", table.name) is None:
         raise UsageError(f"--publish requires a clone of the repository, but {table} is not tracked by git")
-    # Several calls would read, change and write the same files.
     with files.locked(folder / ".publish.lock"):
         leaderboard = leaderboard_table.collect(workspace)
         hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}

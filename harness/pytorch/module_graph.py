@@ -22,11 +22,11 @@ from harness.spaces.ops import SIGNATURES, AvgPool, GlobalAvgPool, LeakyReLU, Ma
 from harness.spaces.space_errors import SearchSpaceError
 from harness.system.errors import ContentError
 from harness.system.user_code import is_users_file
-from harness.training.user_module import BATCH, arguments_of, exported, quiet
+from harness.training.user_modules.execution import BATCH, arguments_of, exported, quiet
 
 _SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, which a translation leaves out
-_AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # functions of single values that keep the order of the classes
-_MAX_OPERATORS = 12  # operators that compute a recognised op together
+_AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # keep the order of the classes
+_MAX_OPERATORS = 12  # operators of a recognised op
 _REDUCTIONS = ("adaptive_avg_pool2d", "mean", "pixel_unshuffle", "avg_pool2d", "max_pool2d")
 _SCALES = (4.0, 1e-3, 1e4)  # deviations of the random values that an op must agree on; limits such as 20 differ at 1e4
 
@@ -47,7 +47,7 @@ class Recognised:
     """An op that one or several operators without parameters compute, such as ``x * sigmoid(x)``.
 
     Attributes:
-        op: The op, which gives the same values for random inputs; None if the values and their order stay the same.
+        op: None if the values and their order stay the same.
     """
 
     node: Node
@@ -62,7 +62,7 @@ class ModuleGraph:
 
     Attributes:
         steps: Operators from the images to the logits, in order of execution.
-        notes: Sentences for the user about operators that were left out or are computed differently.
+        notes: Sentences about operators that were left out or are computed differently.
         final: Function that the module applies to the logits, such as a softmax, or the identity.
         position: Index of the logits among all tensors that the module returns.
     """
@@ -103,13 +103,13 @@ class ModuleGraph:
             node for node in graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs
         )
         self._varying = _dependent_on(self._images)  # nodes that depend on the images
-        self._read: set[Node] = set()  # nodes that ``_between`` has visited; each may be used once
+        self._read: set[Node] = set()  # visited by ``_between``; each may be used once
         self._sources: dict[Node, tuple[str, ...]] = {}  # cache of ``sources``
         outputs: Any = graph.output_node().args[0]
         kind = program.call_spec.out_spec.type  # None for a single value
         positions = list(range(len(outputs)))
         if kind in (tuple, list):
-            # The logits of a tuple, such as logits and features, are the only tensor with a value per class.
+            # Of a tuple, the logits are the only tensor with a value per class.
             shapes = ((BATCH, task.classes), (BATCH, task.classes, 1, 1))
             positions = [i for i, each in enumerate(outputs) if isinstance(each, Node) and shape_of(each) in shapes]
         is_one_tensor = len(positions) == 1 and isinstance(outputs[positions[0]], Node)
@@ -121,7 +121,7 @@ class ModuleGraph:
         self.steps = self._between(self._images, self._logits(outputs[self.position]))
 
     def name_of(self, value: object) -> str | None:
-        """Return the name of the parameter or buffer that an operator gets, None for any other value."""
+        """Return the name of a parameter or buffer, else None."""
         return self._tensors.get(value.name) if isinstance(value, Node) else None
 
     def is_cumulative(self, mean: Node) -> bool:
@@ -130,10 +130,7 @@ class ModuleGraph:
         return getattr(self._module.get_submodule(path), "momentum", 0) is None
 
     def sources(self, node: Node) -> tuple[str, ...]:
-        """Return the names of the parameters and buffers from which a value is computed, without repeats.
-
-        A value that depends on the images has no sources.
-        """
+        """Return the names of the parameters and buffers from which a value is computed; none if from the images."""
         if node in self._varying:
             return ()
         if node not in self._sources:
@@ -155,7 +152,7 @@ class ModuleGraph:
 
     def _logits(self, output: Node) -> Node:
         """Return the operator before a final softmax, else ``output``; note the softmax and set ``final``."""
-        later: list[Node] = []  # operators after the softmax, in order of execution
+        later: list[Node] = []
         node: Any = output
         while operator(node) in _AFTER_SOFTMAX:
             later.insert(0, node)
@@ -328,9 +325,9 @@ def shape_of(node: Node) -> tuple[int, ...]:
 def place_of(node: Node) -> str:
     """Return the place of an operator in the user's code as the begin of a message.
 
-    Examples: ``net.py:20 'x = x * y': `` and ``net.py:12, layer features.3 (Hardtanh): ``. Unknown parts are left out.
+    Examples: ``net.py:20 'x = x * y': `` and ``net.py:12, layer features.3 (Hardtanh): ``.
     """
-    # Lines of a stack trace: File "PATH", line NUMBER, in FUNCTION; then the text of the line.
+    # File "PATH", line NUMBER, in FUNCTION; then the text of the line.
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines()]
     location = code = ""
     for line, text in itertools.pairwise([*lines, ""]):

@@ -1,11 +1,9 @@
 """Translation of PyTorch modules into the notation of networks.
 
 ``torch.export`` records the module in evaluation mode as a graph of ATen operators, which become an op each. A kernel
-or a scale that is computed from a parameter is compared with the kernels and scales of ``harness.spaces.posed`` on
-random values.
-
-The translation is checked: module and network must have equal numbers of parameters, equal outputs and gradients in
-evaluation and training mode, and equal running statistics afterwards.
+or a scale that is computed from a parameter is compared with ``harness.spaces.posed`` on random values. Module and
+network must have equal numbers of parameters, equal outputs and gradients in evaluation and training mode, and equal
+running statistics afterwards.
 """
 
 from __future__ import annotations
@@ -34,15 +32,15 @@ from harness.spaces.posed import pose_matrix, posed_filters
 from harness.spaces.space_errors import SearchSpaceError
 from harness.system.terminal import counted
 from harness.training.torch_network import TorchNetwork, build
-from harness.training.user_module import BATCH, arguments_of, quiet
+from harness.training.user_modules.execution import BATCH, arguments_of, quiet
 
-_OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, divided by the largest output if this exceeds 1
+_OUTPUT_TOLERANCE = 1e-5  # of outputs, divided by the largest output if this exceeds 1
 _GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters
-# The same in training, where rounding errors grow if the values of a channel are nearly equal in a batch.
+# In training, rounding errors grow if the values of a channel are nearly equal in a batch.
 _TRAINING_TOLERANCE = 1e-3
-_CHECKED_IMAGES = 8  # images in the batch of the check
+_CHECKED_IMAGES = 8  # in the batch of the check
 _POSES = (2, 4, 8)  # numbers of poses of the notation
-_EPS = nn.BatchNorm2d(1).eps  # number that normalisations add to a variance, the same in batches and groups
+_EPS = nn.BatchNorm2d(1).eps  # added to a variance, the same in batches and groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,8 @@ class Translation:
     """A module in the notation.
 
     Attributes:
-        weights: For each op with tensors, in order of execution: names of the tensors of the user's module, by names in
-            the torch module of the op. A joint layer has one entry.
+        weights: For each op with tensors, in order: names of the tensors of the user's module, by names in the torch
+            module of the op. A joint layer has one entry.
         notes: Sentences about parts that the network leaves out or computes differently.
         tensor_names: Names of the tensors of the user's module, by names in the state of the network.
     """
@@ -116,9 +114,7 @@ def _with_usual_dropout(module: nn.Module) -> nn.Module:
 def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: Task) -> TorchNetwork:
     """Return the network of a translation with the weights of the module.
 
-    Args:
-        tensors: Parameters and buffers of the module, by name.
-        task: Shape of the images and number of classes.
+    ``tensors`` are parameters and buffers of the module, by name.
     """
     with torch.random.fork_rng(devices=[]):  # the initialisation must not advance the user's random generator
         network = build(translation.architecture, task)
@@ -148,7 +144,7 @@ class _Reader:
         self.momenta: dict[str, float] = {}
         self._graph = graph
         self._shape: Shape = task.input_shape  # output shape of the latest op, without the batch
-        # Number of operators that use each parameter and buffer, by name.
+        # Operators that use each parameter and buffer.
         self._uses = Counter(
             source
             for node in module_graph.operators(graph.steps)
@@ -280,7 +276,7 @@ class _Reader:
         names = ("weight", "bias", "running_mean", "running_var")
         tensors = {name: arguments[name] for name in names if arguments[name] is not None}
         uses = {self._uses[source] for value in tensors.values() for source in self._graph.sources(value)}
-        # A module that is called several times uses each of its learned tensors and statistics equally often.
+        # A module that is called several times uses each of its tensors equally often.
         is_joint = len(tensors) > 2 and len(uses) == 1 and uses != {1}
         weight_names = self._add_weights(node, tensors, shared_names=("weight", "bias"), is_joint=is_joint)
         self.momenta[weight_names["running_mean"]] = arguments["momentum"]
@@ -410,7 +406,7 @@ def _paddings(node: Node, padding: Any, window: tuple[int, int]) -> tuple[int, i
 
 # Functions of torch and of torch.nn.functional.
 _DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout")
-# Operators that keep the values and their order; ``_check_shape`` checks the new shape.
+# These keep the values and their order; ``_check_shape`` checks the new shape.
 _SHAPE_ONLY = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous", "clone", "alias", "to")
 _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
     "conv2d": _Reader.convolution,
@@ -440,7 +436,7 @@ class _WithoutDropout(TorchFunctionMode):
         keywords = kwargs or {}
         if getattr(func, "__name__", "") not in _DROPOUTS:
             return func(*args, **keywords)
-        # The functions of torch and of torch.nn.functional have different names of the third argument.
+        # torch and torch.nn.functional name the third argument differently.
         values = dict(zip(("input", "p", "training"), args, strict=False)) | keywords
         if values.get("training", values.get("train", True)) and values.get("p", 0.5):
             self.rates.append(values.get("p", 0.5))
@@ -529,6 +525,6 @@ def _check_equal(subject: str, network_tensor: Tensor | None, module_tensor: Ten
     if network_tensor.shape != module_tensor.shape:
         raise Untranslatable(f"the {subject} of the module have the shape {shape_text(tuple(module_tensor.shape))}")
     difference = (network_tensor - module_tensor).abs().max().item()
-    # ``not <=`` instead of ``>``, so that NaN is rejected too.
+    # Rejects NaN too.
     if not difference <= tolerance * max(1.0, module_tensor.abs().max().item()):
         raise Untranslatable(f"the {subject} of the module and of its translation differ by {difference:.3g}")

@@ -1,7 +1,5 @@
 """Acquisition function: rank pairs of a network and a number of training epochs.
 
-The ``Surrogate`` predicts the log errors of each pair. ``Acquisition`` derives the probability of confirmation,
-the expected cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.value``).
 ``finder`` supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
 
 n: Smallest number of fresh seeds of a confirmation, ``Acquisition.seeds``.
@@ -36,35 +34,35 @@ from harness.studies.candidate import CONFIRM_SEEDS, Candidate
 from harness.studies.events import Proposal
 from harness.training.recipe import Recipe, length_factor
 
-# s after the start: deadline for the first confirmed candidate. 240 s are promised, and with a deadline of 180 s the
+# s after the start: deadline for the first confirmed candidate. 240 s are promised; with a deadline of 180 s, the
 # second candidate came too late if the first failed its confirmation (diary 95).
 _SECURE_SECONDS = 75.0
 _MIN_SECURE_SECONDS = 60.0  # s, lower bound of the time until this deadline
-_SECURE_SHARE = 0.33  # upper bound of the time until this deadline, as a share of the time left
-_CERTAINTY = 4.0  # exponent of the probability P (``ranked``): a first answer matters more than its size
+_SECURE_SHARE = 0.33  # upper bound, as a share of the time left
+_CERTAINTY = 4.0  # exponent of P (``ranked``): a first answer matters more than its size
 _MAX_ATTEMPTS = 4.0  # upper bound of m (``ranked``): the errors of the surrogate are correlated among similar networks
-_COLD_CERTAINTY = 1.0  # the same without a prior: a larger exponent trusts a surrogate without data (diary 144)
+_COLD_CERTAINTY = 1.0  # without a prior, as a larger exponent trusts a surrogate without data (diary 144)
 # Winner's curse: the best of many noisy predictions is optimistic. Predicted log errors are raised by this number of
-# standard deviations sigma (diary 97). Not without a prior: there, sigma is mainly the unknown level of the errors,
-# which all networks share and no choice among networks selects (diary 144).
+# standard deviations sigma (diary 97). Without a prior, sigma is mainly the unknown level of the errors, which all
+# networks share and no choice selects (diary 144).
 _SELECTION_BIAS_SD = 1.0
-# Share of the time left that is added to the training time once there is an incumbent, divided by the rounds of a
-# confirmed candidate: many small cost reductions take more time than a large one.
+# Share of the time left, divided by the rounds of a confirmed candidate, that is added to the training time once there
+# is an incumbent: many small cost reductions take more time than a large one.
 _STRIDE_SHARE = 0.05
-_CERTAIN = 1 - 1e-12  # largest probability in log(1 - p), which must be finite
-_SHORTLIST_FACTOR = 4  # ranked choices that are compared, per choice of a batch
-_DOUBT_SD = 1.0  # largest difference to the best z with which a training is proposed in doubt
-_MAX_RANKED = 1_000  # choices in a ranking; more than ``finder`` mutates
+_CERTAIN = 1 - 1e-12  # largest probability, as log(1 - p) must be finite
+_SHORTLIST_FACTOR = 4  # compared choices, per choice of a batch
+_DOUBT_SD = 1.0  # largest difference to the best z of a training in doubt
+_MAX_RANKED = 1_000  # choices; more than ``finder`` mutates
 _CALIBRATION_WEIGHT = 1.0  # prior predicted confirmations (diary 141)
 _MIN_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
-# Smallest p that is proposed, once there is an incumbent, if the training would use the time reserved for a second
-# verification. Of 242 candidates with a smaller p, 1 was confirmed (diary 102).
+# Smallest p, once there is an incumbent, if the training would use the time of a second verification. Of 242 candidates
+# with a smaller p, 1 was confirmed (diary 102).
 UNLIKELY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOption:
-    """Feasible network that may be proposed, with the features that the surrogate and the time model read.
+    """Feasible network that may be proposed, with the features of the surrogate and the time model.
 
     Attributes:
         row: Scaled features, from ``features.network_row``.
@@ -107,7 +105,7 @@ class NetworkOption:
         return time_left.training_seconds(epochs, self.step_macs, self.family)
 
     def fits(self, epochs: int, time_left: TimeLeft) -> bool:
-        """Return whether a training of ``epochs`` epochs, its confirmation and verification fit into the time left."""
+        """Return whether a training, its confirmation and verification fit into the time left."""
         return self.seconds(epochs, time_left) <= time_left.longest_training
 
 
@@ -116,7 +114,7 @@ class ScoredOption:
     """Network with a number of training epochs, ranked by the acquisition function.
 
     Attributes:
-        chance: Predicted probability that the candidate is confirmed, p.
+        chance: Predicted probability of confirmation, p.
         value: Acquisition value (``Acquisition.ranked``).
     """
 
@@ -172,11 +170,10 @@ class Forecast(NamedTuple):
     """Predictions for pairs of a network and a number of epochs; all arrays have the shape (pairs,).
 
     Attributes:
-        pairs: Networks with training epochs.
-        margins: Predicted margins z to the errors allowed for a confirmation.
+        margins: Margins z to the errors allowed for a confirmation.
         chances: Probabilities of confirmation p.
         seconds: Training times t, in s.
-        improvements: Expected improvements F, from ``_expected_improvements``.
+        improvements: Expected improvements F.
     """
 
     pairs: list[tuple[NetworkOption, int]]
@@ -212,13 +209,11 @@ class Acquisition:
     """Acquisition function at a moment of the search.
 
     Attributes:
-        recipe: Training recipe; a number of ``lengths`` replaces its number of epochs.
-        allowed_errors: Largest number of validation errors per 10,000 images at the threshold.
+        allowed_errors: Validation errors per 10,000 images at the threshold.
         calibration: Factors from ``calibration_of``; a missing family has the factor 1.
-        cost_bound: Exclusive upper bound of the cost: the largest cost of the inquiry plus 1.
+        cost_bound: Exclusive upper bound of the cost.
         open_candidates: Cost and probability of confirmation of each candidate in training or confirmation.
         has_incumbent: Whether a candidate is confirmed and has not missed the target on the test images.
-        time_left: Time left and expected training times.
         seeds: Smallest number of fresh seeds of a confirmation, n.
         confirmed_share: Largest mean error that n fresh seeds confirm, as a share of the allowed error.
         has_prior: Whether the surrogate has prior observations or a transfer mean.
@@ -328,7 +323,7 @@ class Acquisition:
             certainty = _CERTAINTY if self.has_prior else _COLD_CERTAINTY
             values = (np.minimum(1.0, attempts) * -np.expm1(log_no_success)) ** certainty * improvements * free_shares
         choices: dict[str, ScoredOption] = {}
-        # The margin breaks ties, as all values may underflow to 0.
+        # All values may underflow to 0.
         for index in np.lexsort((-margins, -values)):
             if is_eligible[index]:
                 option, epochs = pairs[index]
@@ -352,7 +347,7 @@ class Acquisition:
         """
         recipe = self.recipe
         factor = length_factor(self.time_left.images)
-        # Training features by number of epochs: the ends of the rows.
+        # By number of epochs: the ends of the rows.
         ends = {each: training_row(each / factor, recipe.batch_size, recipe.augmented_share) for each in self.lengths}
         means, deviations = self.model.predict([option.row + ends[epochs] for option, epochs in pairs])
         spread = np.sqrt(deviations**2 + seed_variance(self.confirmed_errors, self.images) / self.seeds)
@@ -365,7 +360,7 @@ class Acquisition:
         value is proportional to F, so ``value' = value * F' / F``; 0 if F is 0.
 
         Args:
-            choices: Choices in descending order of the acquisition value; the first is always selected.
+            choices: In descending order of the acquisition value; the first is always selected.
         """
         batch = list(choices[:1])
         rivals = list(self.open_candidates)

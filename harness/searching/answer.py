@@ -27,7 +27,7 @@ class SearchAnswer:
     """Answer of a search.
 
     Attributes:
-        verdict: The last verification; None if no network was verified.
+        verdict: The last verification, if any.
         obstacle: Candidate that a longer search could verify or confirm (``ending.advise``).
     """
 
@@ -118,14 +118,14 @@ class SearchAnswer:
         config = self.state.config
         row = self._own_verdict.row
         verify = row.arguments("verify", "--seeds", str(row.seeds))
-        own = ("verify", "FILE.py:NAME", *verify[2:])
+        verify_module = ("verify", "FILE.py:NAME", *verify[2:])
         ranking = ("leaderboard", "--dataset", config.dataset, "--target", f"{config.target_pct:.12g}")
         return [
             f"  {row.architecture}",
             *filter(None, [end.caveat]),
             f"export: {end.export}",
             f"verify again: {as_command(*verify)}",
-            f"compare a PyTorch module of your own: {as_command(*own)}",
+            f"compare a PyTorch module of your own: {as_command(*verify_module)}",
             f"ranking: {as_command(*ranking)}",
         ]
 
@@ -171,8 +171,8 @@ class SearchAnswer:
 def holds(interval: tuple[float | None, float | None, float | None], value: float) -> bool:
     """Return whether a value lies in a forecast interval (low, middle, high).
 
-    None in an interval of parameters means that no network reaches the target: no ``low`` contains no value, no
-    ``high`` is no upper limit.
+    Parameters are None if no network reaches the target: without ``low`` no value lies in the interval, without
+    ``high`` there is no upper limit.
     """
     low, _, high = interval
     return low is not None and low <= value and (high is None or value <= high)

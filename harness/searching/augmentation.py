@@ -1,7 +1,7 @@
 """Selection of the augmentation for a data set by the validation errors of a network.
 
-A rotation preserves the label of most pictures, but not of all. The selected recipe is stored beside the data set, so
-that later searches reuse it. The recipe is part of the configuration of a study and of each row of the leaderboard.
+A rotation preserves the label of most pictures, but not of all. The selected recipe is stored beside the data set for
+later searches, and is part of the configuration of a study and of each row of the leaderboard.
 """
 
 from __future__ import annotations
@@ -23,25 +23,24 @@ from harness.training.recipe import NamedRecipe, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
 
-_DIGITS = ("mnist", "mnist-5k")  # data sets with recipe ``small``, without a choice
+_DIGITS = ("mnist", "mnist-5k")  # recipe ``small``, without a choice
 CHOICES = ("small", "small-shift", "small-still")  # all augmentations, shifts only, none (``recipe.RECIPES``)
-SHORT_CHOICE = "small-shift"  # recipe of searches that are too short for a choice
-_STEPS = 4_000  # training steps per run: enough to show the gain of an augmentation
-_SECONDS = 180.0  # s, time limit of a search below which the number of steps is proportional to the limit
-_SHARE_OF_TIME = 0.2  # upper bound for all runs together, as a share of the time limit
-_LATEST_SHARE = 0.5  # share of the time limit after which the runs are stopped, 2.5 times the expected share
-_SEEDS = 2  # most seeds per recipe: the errors of a network differ as much between seeds as between recipes
-_DRAWS = 25  # feasible draws, of which the network of median size is trained
+SHORT_CHOICE = "small-shift"  # of searches that are too short for a choice
+_STEPS = 4_000  # per run: enough to show the gain of an augmentation
+_SECONDS = 180.0  # s, time limit below which the number of steps is proportional to the limit
+_SHARE_OF_TIME = 0.2  # of the time limit, for all runs together
+_LATEST_SHARE = 0.5  # of the time limit, after which the runs are stopped; 2.5 times the expected share
+_SEEDS = 2  # per recipe: the errors differ as much between seeds as between recipes
+_DRAWS = 25  # of which the network of median size is trained
 _ATTEMPTS = 10_000  # draws in total
-_MIN_SECONDS = 60.0  # s, searches with a shorter time limit use ``SHORT_CHOICE``
+_MIN_SECONDS = 60.0  # s, time limit below which ``SHORT_CHOICE`` is used
 
 
 def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> NamedRecipe | None:
     """Return the default recipe for a search on a data set; None if ``choose`` has to select the recipe first.
 
     Args:
-        workspace: Workspace with the recipes selected earlier.
-        seconds: Time limit of the search in s; None for no limit.
+        seconds: Time limit of the search; None for no limit.
 
     Raises:
         ContentError: The stored selection is damaged.
@@ -70,8 +69,8 @@ def choose(
     count as wrong.
 
     Args:
-        executor: Executor, which is started and stopped here.
-        effort: Limits of the search; at the expected pace, the runs take at most ``_SHARE_OF_TIME`` of the time limit.
+        executor: Started and stopped here.
+        effort: At the expected pace, the runs take at most ``_SHARE_OF_TIME`` of the time limit.
     """
     network = _median_network(space, budget)
     if network is None:
@@ -105,7 +104,7 @@ def _median_network(space: SearchSpace, budget: int) -> Architecture | None:
             break
     if not sizes:
         return None
-    # An infeasible network serves to compare the recipes as well.
+    # Infeasible networks compare the recipes as well.
     return sorted(networks or sizes, key=lambda each: sizes[each])[len(networks) // 2]
 
 
@@ -118,7 +117,7 @@ def _epochs(network: Architecture, data: Dataset, effort: Effort) -> int:
     share = 1.0 if effort.seconds is None else min(1.0, effort.seconds / _SECONDS)
     epochs = max(2, math.ceil(share * _STEPS * batch / data.train_size))
     pace = pace_of(effort.engine, effort.device)
-    # An epoch of all runs, in seconds of a worker.
+    # In seconds of a worker.
     epoch_seconds = pace.seconds(1, data.train_size, step_macs(network, data.task)) * len(CHOICES) * _SEEDS
     return max(1, int(min(epochs, _max_seconds(effort) / epoch_seconds)))
 
@@ -138,7 +137,7 @@ def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: E
         for seed_index in range(_SEEDS)
         for name in CHOICES
     ]
-    # Shares, because the validation parts of the seeds may differ in size.
+    # The validation parts of the seeds may differ in size.
     error_by_seed: dict[str, dict[int, float]] = {name: {} for name in CHOICES}  # per cent of the validation images
     train_seconds = 0.0
     end = math.inf if effort.seconds is None else executor.now() + _LATEST_SHARE * effort.seconds
@@ -148,7 +147,7 @@ def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: E
         error_by_seed[event.job.recipe_name][event.job.seed_index] = error_pct
         train_seconds += event.result.train_seconds
         ended_runs = sum(map(len, error_by_seed.values()))
-        # Jobs begin in order, so all runs of the first seed have begun; runs of the second seed may be at work.
+        # Jobs begin in order, so all runs of the first seed have begun.
         if ended_runs == len(CHOICES) and _SEEDS * train_seconds > _max_seconds(effort):
             jobs.clear()
     complete_seeds = sorted(set.intersection(*map(set, error_by_seed.values())))

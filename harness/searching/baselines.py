@@ -1,6 +1,6 @@
 """Baseline networks, trained at the start of each search at negligible cost.
 
-Without the baselines, a search could answer with a convolutional network although a linear model is smaller and better.
+Without these, a search could answer with a convolutional network although a linear model is smaller and better.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.searching.time_budget import TimeLeft
 
 # Linear layers on the full and on pooled images, then a few kernels before a linear layer: ``conv3x3`` for images,
-# ``conv1x3`` for series, which have a single row and no pooled baseline.
+# ``conv1x3`` for series, which have a single row.
 _TEXTS = (
     "linear({classes})",
     "avgpool | linear({classes})",
@@ -28,12 +28,12 @@ _TEXTS = (
     "conv1x3(4, stride=2) bn relu conv1x3(4, stride=2) bn relu | linear({classes})",
     "conv1x3(8, stride=2) bn relu conv1x3(8, stride=2) bn relu | gap | linear({classes})",
 )
-_SHARE_OF_TIME = 0.003  # upper bound for the training of one network, as a share of the time limit of the search
-_MAX_SECONDS = 3600.0  # s, longer time limits, and no limit, count as this value
+_SHARE_OF_TIME = 0.003  # of the time limit of the search, for the training of one network
+_MAX_SECONDS = 3600.0  # s; longer time limits, and no limit, count as this value
 
 
 def baseline_networks(task: Task) -> list[Architecture]:
-    """Return the baseline networks that are valid for the input shape of a task, linear models first."""
+    """Return the baseline networks for the input shape of a task, linear models first."""
     is_series = task.input_shape[1] == 1
     networks = []
     for text in _TEXTS:
@@ -62,7 +62,7 @@ def trials_beside_baselines(candidates: Iterable[Candidate]) -> int:
 
 
 def best_linear(candidates: Iterable[Candidate]) -> Result | None:
-    """Return the run of the linear baseline with the fewest validation errors; None if no such run is complete."""
+    """Return the complete run of a linear baseline with the fewest validation errors; else None."""
     linear = [each for each in candidates if is_linear(each.proposal.origin, each.proposal.architecture)]
     runs = [each.first_run for each in linear if each.first_run is not None]
     complete = [run for run in runs if run.status is Status.COMPLETE and run.validation is not None]

@@ -26,12 +26,9 @@ def conclude(
 ) -> Verification | None:
     """Verify the winner of a study and rewrite the leaderboard.
 
-    If the verification misses the target, verify a second candidate, chosen by ``loop.choose``, if its verification
-    fits the time left. Verifications of earlier sessions count, and no network is verified twice. If two metrics are
-    minimised, verify the whole Pareto front.
-
-    Args:
-        on_event: Function that is called with each event of the executor during a verification.
+    If the winner misses the target, verify a second candidate (``loop.choose``) if the time left suffices.
+    Verifications of earlier sessions count, and no network is verified twice. If two metrics are minimised, verify the
+    whole Pareto front.
 
     Returns:
         The last verdict; None if the search chose no winner or the time left was too short. If the time was too short
@@ -64,31 +61,31 @@ def _verified(
     """Verify a candidate and log the verdict; if the time left is too short, log ``Postponed`` and return None."""
     evidence = read_evidence(plan.workspace)
     verification = _verification(plan, search, winner)
-    # A search with more workers or the command ``verify`` may have declared further seeds.
+    # Another search or the command ``verify`` may have declared further seeds.
     indices = due_indices(verification, evidence, verify_seeds(plan.effort.workers))
     verification = replace(verification, indices=indices)
     recorded_result = recorded_verdict(verification, evidence)
-    # If the user has deleted the record, which then has no runs, run the seeds again in spite of the logged verdict.
+    # If the user has deleted the record, run the seeds again in spite of the logged verdict.
     if winner.trial in search.state.verdicts and recorded_result.runs:
         return recorded_result
     count = len(verification.indices) - len(recorded_result.runs)
     if count:
         candidate = search.state.candidates[winner.trial]
         seconds = search.verify_seconds(candidate, count)
-        # A verification may start if the time left suffices without the safety margin of ``seconds``.
+        # Without the safety margin of ``seconds``.
         if search.seconds_left < search.least_verify_seconds(candidate, count):
             search.add(Postponed(hash=winner.hash, parameters=winner.parameters, seconds=seconds))
             return None
         size = size_text(winner.parameters, candidate.costs, plan.config.minimised)
         seeds = f"{counted(count, 'fresh seed')} on the test images"
-        # ``choose`` returns an unconfirmed candidate only if no confirmed candidate may be verified.
+        # Then no confirmed candidate may be verified.
         if not candidate.is_confirmed:
             say("verifying an unconfirmed network, the most likely to pass by the accuracies on fresh seeds")
         late_seconds = seconds - search.seconds_left
         late = f", up to {duration_text(late_seconds)} after the time limit" if late_seconds >= 1 else ""
         say(f"verifying: {size} ({winner.hash[:6]}), {seeds}, at most about {duration_text(seconds)}{late}")
 
-    # A verification trains on more images than a trial and needs a longer time limit per run.
+    # A verification trains on more images than a trial.
     limits = replace(plan.effort.limits, seconds=plan.effort.limits.seconds * VERIFY_FACTOR)
     return run_seeds(
         verification, plan.workspace, plan.source, limits, on_event, plan.make_executor,
@@ -103,7 +100,7 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Ver
     recipe, recipe_name = config.recipe_of(proposal.epochs)
     return VerifyPlan(
         architecture=proposal.architecture,
-        # Keep ``assumed_fields`` and ``test_each_epoch`` of ``NamedRecipe``; the configuration of the study lacks both.
+        # The configuration of the study lacks ``assumed_fields`` and ``test_each_epoch``.
         named_recipe=replace(plan.training.named_recipe, recipe=recipe, name=recipe_name),
         data=plan.data,
         target_pct=config.target_pct,
@@ -124,7 +121,6 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Ver
             rejected=search.state.rejected.total(),
             search_seconds=search.state.seconds,
             workers=effort.workers,
-            # Number of this network among the verified networks of the study.
             attempt=1 + len(search.state.verdicts.keys() - {winner.trial}),
         ),
     )

@@ -1,8 +1,7 @@
 """The end of a search: outcome, network, reason and the next command.
 
-Terminal, JSON document, page, Markdown summary, list of studies and Python show the same ``Ending``. The ending follows
-from the log of the study and the record of its network, so the ending is defined while the search runs and after later
-verifications, too.
+All outputs show the same ``Ending``, which follows from the log of the study and the record of its network, also while
+the search runs and after later verifications.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ if TYPE_CHECKING:
     from harness.searching.search_state import Search
 
 _RESUMES = "resumes the study"
-_DRAWS = 1_000  # random draws to decide whether the space has a network above the present limit
-_EARLY = 0.98  # share of the time limit; a search that ended earlier by ``TIME`` left the rest to the verification
-# Final statuses of a run without an accuracy, each with a verb for messages.
+_DRAWS = 1_000  # to decide whether the space has a network above the present limit
+_EARLY = 0.98  # of the time limit; a search that ended earlier by ``TIME`` left the rest to the verification
+# Final statuses without an accuracy, with a verb for messages.
 _FAILURES = {
     Status.OUT_OF_MEMORY: "ran out of memory",
     Status.TIMED_OUT: "exceeded the time limit",
@@ -68,13 +67,12 @@ class Ending:
     """The end of a search, or the state of a running search; sentences have no full stops.
 
     Attributes:
-        standing: Verdict on the study, and its network.
-        answer: Sentence that begins with the verdict: on the network, or on the networks trained without an answer.
+        answer: Sentence with the verdict, on the network or on the networks trained without an answer.
         shortfall: Sentence on the test errors of a network that is not proved or probable; else empty.
         caveat: Sentence on the limits of the proof, or on the proof that is lacking; may be empty.
         missed: Further networks that missed the target on the test images, each with a sentence.
         reason: Why the search ended, a phrase that continues "the search".
-        advice: Next command; None while the search runs, or if the log has no command.
+        advice: Next command; None while the search runs, or without a logged command.
         export: Command that writes the network as code; empty without a record.
     """
 
@@ -121,7 +119,7 @@ def verify_arguments(config: StudyConfig, network_hash: str, epochs: int | None)
 
 
 def read_endings(states: Sequence[StudyState], workspace: Workspace) -> list[Ending]:
-    """Return the ends of studies of a workspace, each with the record of its network."""
+    """Return the ends of studies of a workspace, with the records of the networks."""
     keys = [None if state.result is None else key_of(state, state.result) for state in states]
     verdicts = read_verdicts(workspace, keys)
     return [ending(state, key and verdicts.get(key)) for state, key in zip(states, keys, strict=True)]
@@ -130,9 +128,8 @@ def read_endings(states: Sequence[StudyState], workspace: Workspace) -> list[End
 def ending(state: StudyState, verdict: Verification | None = None, *, is_at_work: bool = False) -> Ending:
     """Return the end of a search.
 
-    Args:
-        verdict: Verdict on the network of the study by its record; None without a record.
-        is_at_work: Whether a program works on the study.
+    ``verdict`` is on the network of the study by its record; None without a record. ``is_at_work``: a program works on
+    the study.
     """
     standing = state.standing(None if verdict is None else verdict.event)
     export = ""
@@ -263,7 +260,7 @@ def _next_advice(
 ) -> Advised | None:
     """Return the logged advice or, if the log has none that holds, the command that continues the study."""
     sessions = state.of_kind(SessionBegan)
-    # Arguments of the last session; the first word of the command line is the path of the program.
+    # Without the path of the program.
     again = sessions[-1].event.command[1:] if sessions else ()
     if state.is_over:
         advice = _logged_advice(state, verdict)
@@ -307,7 +304,7 @@ def _obstacle_of(search: Search, verdict: Verification | None) -> NearestMiss | 
     if config.is_front:
         better = confirmed_front(contenders)
     candidates = [each for each in better if each.is_confirmed and each.proposal.trial not in state.verdicts]
-    # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
+    # After a missed verification, ``loop.choose`` prefers surer networks to smaller networks.
     if candidates and (config.is_front or not state.missed_trials):
         cheapest = min(candidates, key=lambda each: each.order)
         network = cheapest.proposal
@@ -321,7 +318,7 @@ def advise(search: Search, verdict: Verification | None, workspace: Workspace) -
     obstacle = _obstacle_of(search, verdict)
     advice = _advice_at_end(search.state, verdict, obstacle, workspace)
     if advice is not None and search.state.entries[-1].event != advice:
-        # The time for this advice is not working time on the study, and this event must not add it.
+        # The time for this advice is not working time on the study.
         search.add(advice, search.state.seconds)
     return obstacle
 
@@ -408,7 +405,7 @@ def _without_answer(state: StudyState, nearest: NearestMiss | None, workspace: W
     end = _end_of(state)
     answer = _answer_text(state, state.standing(), None)
     sentences = (answer, f"the search {_reason(state, is_at_work=False)}", *_nearest_sentences(state, nearest))
-    # In the second half of the time, networks may have been excluded only because the time left was too short.
+    # Later, networks may have been excluded only because the time left was too short.
     if end.reason != EndReason.EXHAUSTED or (end.seconds is not None and state.seconds > end.seconds / 2):
         return _more_effort(state, sentences, _RESUMES, workspace)
     stated_options = _stated_options(state)
@@ -420,7 +417,7 @@ def _without_answer(state: StudyState, nearest: NearestMiss | None, workspace: W
         check = ("spaces", "check", *stated_options.get("--space", (config.space,)))
         effect = "lists the reasons why networks of the space are rejected"
         return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
-    # The nearest miss, with errors higher by a standard deviation of the seeds, should reach the new target.
+    # With errors higher by a standard deviation of the seeds, the nearest miss should reach the new target.
     error_share = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
     ratio = ErrorRatio.of(state.data, config.target_pct).errors_ratio
     # Rounded down to hundredths of a per cent.
@@ -476,7 +473,7 @@ def _search_again(
     from harness.searching.augmentation import SHORT_CHOICE, recipe_for
 
     options = {**_stated_options(state), **{flag: (value,) for flag, value in changes.items()}}
-    # --study names the present study, so drop the option unless only the effort changes.
+    # --study names the present study, which only changes of the effort continue.
     if changes.keys() - {"--time", "--trials"}:
         options.pop("--study", None)
     is_recipe_open = options.keys().isdisjoint(("--recipe", "--trainer"))

@@ -1,6 +1,6 @@
 """User-defined search methods for the bench and for ``--sampler MODULE:FUNCTION``.
 
-A method proposes each network (``Ask``). Optionally it also decides at the rungs which trainings to prune (``Stop``).
+A method proposes each network (``Ask``), and optionally prunes trainings at the rungs (``Stop``).
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Result, Status
 
 SHOWN = 80  # characters of an answer shown in an error message
-# Infeasible answers per proposal after which the method counts as exhausted. Many are expected, because the method may
-# sample the whole space although each confirmed network lowers the largest cost that the search allows.
+# Infeasible answers per proposal after which the method counts as exhausted. Many are expected: the method may sample
+# the whole space, although each confirmed network lowers the largest allowed cost.
 _MAX_INFEASIBLE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Search problem, passed to the function of a method at the start of a search, or of each repeat of the bench.
+    """Search problem, passed to the function of a method at the start of a search or repeat.
 
     Attributes:
         space: Full definition of the search space.
         input_shape: Image shape (channels, rows, columns).
         target_pct: Validation accuracy to reach (the threshold), in %.
         epochs: Training epochs of a network; fewer if the time left is short.
-        seed: Random seed of the search or the repeat.
+        seed: Seed of the search or the repeat.
         rungs: Epochs, ascending, after which ``Stop`` is called; without the last epoch.
         networks: All networks that may be proposed, if the space is small enough for a list; else None.
     """
@@ -71,10 +71,9 @@ class TriedNetwork:
         network: Text of the network.
         state: ``running``, ``complete``, ``pruned``, ``rejected`` by a limit at the time of the proposal, or the
             failure status of the first run.
-        validation_accuracy_pct: Accuracy of the completed first run in %; otherwise None.
-        fresh_pct: Accuracies in % of the runs on fresh seeds, which follow a first run that reaches the target.
-        is_confirmed: Whether the fresh seeds confirm the network, which then may be the answer; False after a
-            verification that missed the target.
+        validation_accuracy_pct: Of the completed first run; otherwise None.
+        fresh_pct: Accuracies on fresh seeds, which follow a first run that reaches the target.
+        is_confirmed: Whether the fresh seeds confirm the network; False after a verification that missed the target.
     """
 
     network: str
@@ -87,12 +86,7 @@ class TriedNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """Intermediate result of the first run of a network at a rung.
-
-    Attributes:
-        epoch: Number of epochs trained.
-        validation_accuracy_pct: Validation accuracy after this epoch in %.
-    """
+    """Intermediate result of the first run of a network at a rung, after ``epoch`` epochs."""
 
     network: str
     epoch: int
@@ -106,7 +100,7 @@ Stop = Callable[[Rung], bool]  # whether to prune the training
 def functions_of(
     method: Ask | tuple[Ask, Stop], guard: Callable[[], AbstractContextManager[None]] = nullcontext
 ) -> tuple[Ask, Stop | None]:
-    """Return the ``Ask`` and ``Stop`` functions of a method; None in place of ``Stop`` if the method does not prune.
+    """Return the ``Ask`` and ``Stop`` functions of a method; None without pruning.
 
     The returned functions call the method within ``guard()``, and raise TypeError if an answer has the wrong type.
     """
@@ -131,9 +125,9 @@ class Asker:
     """Proposer that calls a user-defined method; the counterpart of ``proposer.Proposer``.
 
     Attributes:
-        stop: Function that returns True to prune a training at a rung; None if the method does not prune.
+        stop: None if the method does not prune.
         lengths: Numbers of epochs to choose from; empty if all trainings have the epochs of the problem.
-        rejected: Answers that were infeasible at the time, by hash; the method sees these with its proposals.
+        rejected: Answers that were infeasible at the time, by hash, which the method sees.
     """
 
     name: str
@@ -174,9 +168,9 @@ class Asker:
             if hash_ in trials_by_hash:
                 repeats.append(Repeated(trial=trials_by_hash[hash_], hash=hash_))
                 continue
-            # ``_answer`` has judged the network by the budget of the problem; the limit of the inquiry may be lower.
+            # Judged by the budget of the problem before; the limit of the inquiry may be lower.
             feasibility = judge(self.space, architecture, limit=inquiry.max_cost, objective=inquiry.objective)
-            # A method chooses networks only. The longest training is closest to the epochs that the method knows.
+            # The longest training is closest to the epochs that the method knows.
             option = NetworkOption.of(Draw(architecture, ()), feasibility, inquiry.objective)
             epochs = max((each for each in lengths if option.fits(each, time_left)), default=min(lengths))
             reason = feasibility.reason

@@ -1,7 +1,6 @@
 """Candidate generation: random draws and mutations of the best networks, checked for feasibility and ranked.
 
-A ``Finder`` answers a single ``Inquiry`` of the search. ``proposer`` decides whether the surrogate model, a sampler or
-a list of networks makes the proposal, and uses the ``Finder`` for all of them.
+``proposer`` decides whether the surrogate model, a sampler or a list of networks makes the proposal.
 """
 
 from __future__ import annotations
@@ -56,28 +55,28 @@ from harness.studies.events import NO_TIME, Proposal, Rejected, Repeated
 from harness.training.recipe import length_factor
 from harness.training.result import Status
 
-_MAX_LISTED = 5_000  # configurations; spaces with at most as many are enumerated, in at most a second
-DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds
-# Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
-# the sampler; a method counts as exhausted.
+_MAX_LISTED = 5_000  # configurations; smaller spaces are enumerated, in at most a second
+DRAWS = 20_000  # after which a space counts as exhausted; some seconds
+# Consecutive rejected or known answers after which a uniform draw replaces the sampler, and a user's method counts as
+# exhausted.
 MAX_ANSWERS = 40
-_SURROGATE_DRAWS = 600  # feasible draws with which an optimization of the acquisition function begins (diary 82)
-_MAX_SURROGATE_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
-_KEPT = 200  # best networks of an optimization that initialize the next optimization
-_FURTHER_ATTEMPTS = 200  # draws attempted in addition to these networks
-_PARENTS = 24  # networks mutated per round: the best by the acquisition value that have not been mutated yet
+_SURROGATE_DRAWS = 600  # feasible draws at the begin of an optimization of the acquisition function (diary 82)
+_MAX_SURROGATE_ATTEMPTS = 1600  # attempted for these, including infeasible and known networks
+_KEPT = 200  # best networks, with which the next optimization begins
+_FURTHER_ATTEMPTS = 200  # draws in addition to these networks
+_PARENTS = 24  # mutated per round: the best that have not been mutated yet
 _CHILDREN = 8  # mutations per parent
-_PATIENCE = 6  # rounds without a rise by _RISE after which an optimization ends
-_FURTHER_PATIENCE = 2  # the same, for an optimization that starts from the networks of an earlier one
+_PATIENCE = 6  # rounds without a rise by _RISE that end an optimization
+_FURTHER_PATIENCE = 2  # the same, if an optimization starts from earlier networks
 _RISE = 0.01  # relative increase of the best acquisition value
-_MAX_ROUNDS = 25  # largest number of rounds of an optimization
-_WORKERS_PER_CHOICE = 8  # workers per choice of a batch: with single choices, hundreds of workers would wait
-_OPTIMIZATION_SECONDS = 0.35  # s, duration of an optimization in a large space on a two-core CPU machine
-_MAX_AT_ONCE = 4  # largest batch for trainings that are faster than an optimization
-_MAX_OBSERVATIONS = 1_500  # observations for the surrogate, as the time of a fit grows with the cube of the number
-# Without a prior, the surrogate expects this factor times the allowed errors at the centre of the features.
+_MAX_ROUNDS = 25
+_WORKERS_PER_CHOICE = 8  # with single choices, hundreds of workers would wait
+_OPTIMIZATION_SECONDS = 0.35  # s, in a large space on a two-core CPU machine
+_MAX_AT_ONCE = 4  # for trainings that are faster than an optimization
+_MAX_OBSERVATIONS = 1_500  # the time of a fit grows with the cube of the number
+# Errors at the centre of the features without a prior, relative to the allowed errors.
 _PRIOR_ERROR_FACTOR = 1.5
-# Standard deviation added to the log errors of a run that ended at a rung, as the final errors are extrapolated.
+# Added to the log errors of a run that ended at a rung, as the final errors are extrapolated.
 _RUNG_DOUBT = 0.15
 
 
@@ -87,7 +86,7 @@ class Inquiry:
 
     Attributes:
         max_cost: Largest allowed value of ``objective``.
-        missed_trials: Trials whose verification missed the target, so that these candidates cannot be the answer.
+        missed_trials: Trials whose verification missed the target, which cannot be the answer.
     """
 
     max_cost: int
@@ -102,10 +101,10 @@ class InquiryAnswer:
     """Answer to an inquiry: a proposal, or the reason for having none.
 
     Attributes:
-        proposal: Network to train; None if no network was found.
-        rejected_proposals: Events of the proposals that were rejected or repeated before ``proposal``.
-        why_no_proposal: Reason for having no proposal, a clause for users; empty with a proposal.
-        rejected_draws: Number of draws and mutations that were rejected before ``proposal``, by reason.
+        proposal: None if no network was found.
+        rejected_proposals: Events of rejected or repeated proposals before ``proposal``.
+        why_no_proposal: A clause for users; empty with a proposal.
+        rejected_draws: Number of rejected draws and mutations, by reason.
     """
 
     proposal: Proposal | None
@@ -126,7 +125,7 @@ def _listed(text: str, task: Task, weight_bits: int, objective: Objective) -> tu
     for network in enumerate_draws(space):
         feasibility = judge(space, network.architecture)
         if feasibility.accepted:
-            # A single division by the product may round differently and change the draws of a given seed.
+            # A single division by the product may round differently and change the draws of a seed.
             probability = functools.reduce(operator.truediv, (each.size for each in network.decisions), 1.0)
             options.append((NetworkOption.of(network, feasibility, objective), probability))
     return tuple(options)
@@ -137,15 +136,15 @@ class Finder:
     """Candidate generator for a single inquiry, which also records rejected networks.
 
     Attributes:
-        rivals: Candidates that may be the answer: all except those whose verification missed the target.
-        rejected_proposals: Events of rejected or repeated proposals of the baselines, the ladder or a sampler.
+        rivals: Candidates that may be the answer: no verification missed the target.
+        rejected_proposals: Rejected or repeated proposals of the baselines, the ladder or a sampler.
         nearest_draw: Feasibility of the rejected draw or mutation that is closest to the limits.
-        option_count: Number of ranked networks with a new number of epochs that fits the time left.
+        option_count: Ranked networks with a new number of epochs that fits the time left.
         best_options: Best networks by the acquisition value, of the latest optimization.
         is_in_doubt: Whether no network reaches the smallest chance to propose (``acquisition._Ranking``); a choice then
             has the rule ``doubt``.
         time_would_help: Whether there is no choice, but would be without a time limit.
-        listed_options: All networks of a small space with the probabilities of a uniform draw; None for a large space.
+        listed_options: All networks of a small space with the probabilities of a uniform draw; else None.
         limited_space: Space with the largest cost as a further condition.
     """
 
@@ -181,10 +180,8 @@ class Finder:
     def option_or_rejection(self, network: Draw, feasibility: Feasibility | None = None) -> NetworkOption | Feasibility:
         """Return the option of a draw if it is feasible and fits the time left, else the feasibility with the reason.
 
-        Networks that were proposed earlier are not rejected.
-
-        Args:
-            feasibility: Feasibility of the draw under ``limited_space``, if known.
+        Networks that were proposed earlier are not rejected. ``feasibility`` is the feasibility under
+        ``limited_space``, if known.
         """
         feasibility = feasibility or judge(self.space, network.architecture, self.max_cost, self.objective)
         if not feasibility.accepted:
@@ -208,7 +205,7 @@ class Finder:
     def draw_options(self, rng: random.Random, draws: int = DRAWS) -> Iterator[NetworkOption]:
         """Yield new feasible networks from at most ``draws`` uniform draws, possibly with repetitions.
 
-        For an enumerated space, the iterator ignores ``draws`` and is infinite, unless the space has no new network.
+        For an enumerated space, the iterator is infinite, unless the space has no new network.
         """
         if self.listed_options is not None:
             shortest = min(self.config.epoch_choices)
@@ -271,8 +268,8 @@ class Finder:
     def _observations(self) -> list[Observation]:
         """Return the latest observations of the study, filled up with prior observations, oldest first."""
         ratios = rung_ratios(self.candidates.values())
-        own = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
-        latest = list(itertools.islice(filter(None, own), _MAX_OBSERVATIONS))[::-1]
+        observations = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
+        latest = list(itertools.islice(filter(None, observations), _MAX_OBSERVATIONS))[::-1]
         prior = self.prior.observations
         count = min(len(prior), _MAX_OBSERVATIONS - len(latest))
         return [*(prior[number * len(prior) // count] for number in range(count)), *latest]
@@ -281,7 +278,7 @@ class Finder:
         """Return the observation of a candidate; None without a usable run, and for linear baselines."""
         errors = candidate.expected_errors(ratios)
         first = candidate.first_run
-        # The errors of linear models are not informative about convolutional networks.
+        # Not informative about convolutional networks.
         is_linear_model = is_linear(candidate.proposal.origin, candidate.proposal.architecture)
         if errors is None or first is None or not first.validation_size or is_linear_model:
             return None
@@ -306,9 +303,8 @@ class Finder:
         """Return a batch of choices in descending order of the acquisition value.
 
         In a large space, the acquisition function is optimized by random draws and mutations of the best networks. The
-        size of the batch depends on the workers and the training time (``_choices_at_once``), and each choice takes
-        the earlier choices of the batch into account. Sets ``option_count``, ``best_options``, ``is_in_doubt`` and
-        ``time_would_help``.
+        size of the batch depends on the workers and the training time (``_choices_at_once``). Sets ``option_count``,
+        ``best_options``, ``is_in_doubt`` and ``time_would_help``.
         """
         acquisition = self.acquisition()
         if self.listed_options is not None:
@@ -319,7 +315,7 @@ class Finder:
         choices, self.is_in_doubt = acquisition.ranked(forecast)
         self.option_count = len({option.hash for option in options})
         if not choices:
-            # Without limits, trainings of any duration fit, and ``_MIN_CHANCE`` is enough instead of ``UNLIKELY``.
+            # Without limits, ``_MIN_CHANCE`` replaces ``UNLIKELY``.
             unlimited_time = replace(acquisition.time_left, longest_training=math.inf, spare_seconds=math.inf)
             endless = replace(acquisition, time_left=unlimited_time)
             ranking = endless.ranked(endless.forecast(options))
@@ -361,7 +357,7 @@ class Finder:
         earlier_options = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
         attempts = _FURTHER_ATTEMPTS if earlier_options else _MAX_SURROGATE_ATTEMPTS
         draws = list(itertools.islice(self.draw_options(rng, attempts), _SURROGATE_DRAWS))
-        # If feasible draws are rare, a single network suffices, as its mutations are more often feasible.
+        # If feasible draws are rare, mutations of a single network are more often feasible.
         options = [*earlier_options, *draws] or list(itertools.islice(self.draw_options(rng), 1))
         return list({each.hash: each for each in options}.values())
 
@@ -393,7 +389,7 @@ class Finder:
                 except DrawError:
                     continue
                 if network.architecture.hash in hashes:
-                    continue  # a third of the mutations; a hash is faster than the features of an option
+                    continue  # a third of the mutations; a hash is faster than the features
                 outcome = self.option_or_rejection(network, feasibility)
                 if isinstance(outcome, Feasibility):
                     self._note_rejected_draw(outcome)
@@ -402,14 +398,14 @@ class Finder:
         return list(children.values())
 
     def why_nothing(self) -> tuple[str, bool]:
-        """Return the reason why no network was found, a clause for users, and whether more time might help."""
+        """Return why no network was found, a clause for users, and whether more time might help."""
         if self.time_left.is_over():
             return "the time limit was reached before a further network was found", True
         cost_text = f"at most {self.objective.counted(self.max_cost)}"
         time_text = ""
         if not math.isinf(seconds := self.time_left.longest_training):
             time_text = f" and at most {seconds:.0f} s of training (to leave time for verification)"
-        # With sampler ``surrogate``, no other sampler proposes a network that the surrogate rejects.
+        # No other sampler proposes a network that the surrogate rejects.
         if self.config.sampler == SURROGATE and self.option_count:
             why = f"none of {self.option_count:,} candidates with {cost_text}{time_text} has a predicted "
             why += f"probability of {100 * UNLIKELY:g} % or more of reaching the target; the remaining time is "
@@ -423,7 +419,7 @@ class Finder:
         if self.listed_options is not None:
             return f"the space has no further network with {limits}", lacks_time
         nearest = ""
-        # Earlier candidates prove that the limits are feasible, so the nearest draw would mislead.
+        # Earlier candidates prove that the limits are feasible.
         if self.nearest_draw is not None and not lacks_time and not self.candidates:
             nearest = f"; nearest draw: {self.nearest_draw.message}"
         return f"{DRAWS:,} further draws contained no new network with {limits}{nearest}", lacks_time

@@ -1,11 +1,9 @@
 """Forecast of the size of the answer of a search and of the time, from the surrogate model.
 
-The forecast is for a search of a stated length, which trains a network only if confirmation and verification of the
-network fit the time. The uncertainty of the surrogate model is mostly the difficulty of the data, which all networks
-share. The forecast therefore assumes fully correlated errors: in the best 5 % of cases every network is at the 5 %
-quantile of the predicted errors. The 5 % quantile of the size of the answer is then the size of the smallest network
-that is confirmed with a probability of at least 5 %; 50 % and 95 % likewise. Sizes are parameters, whichever metric is
-minimised.
+The uncertainty of the surrogate is mostly the difficulty of the data, which all networks share. The forecast therefore
+assumes fully correlated errors: in the best 5 % of cases every network is at the 5 % quantile of the predicted errors.
+The 5 % quantile of the size is then the size of the smallest network that is confirmed with a probability of at least 5
+%; 50 % and 95 % likewise. Sizes are parameters, whichever metric is minimised.
 """
 
 from __future__ import annotations
@@ -27,29 +25,27 @@ from harness.studies.candidate import BASELINE
 from harness.studies.events import SearchForecast
 from harness.system.terminal import duration_text
 
-QUANTILES = (0.05, 0.5, 0.95)  # of a forecast: bounds of a 90 % interval and the median
-_DRAWS = 2_000  # largest number of draws from the space; takes half a second
-# Standard deviation of log parameters between the answers of equal searches with different seeds (diary 123).
+QUANTILES = (0.05, 0.5, 0.95)  # bounds of a 90 % interval and the median
+_DRAWS = 2_000  # from the space; half a second
+# Of log parameters, between the answers of equal searches with different seeds (diary 123).
 _ANSWER_DEVIATION = 0.23
-# Trainings, in the time of the fastest network with a chance of 50 %, until a network is confirmed (set by hand from
-# three searches, diary 150).
+# In the time of the fastest network with a chance of 50 %, until a network is confirmed (by hand, diary 150).
 _TRAININGS = 8
-# Time at which the answer is verified, as shares of the length of the search: low, usual and high (set by hand from
-# three searches, diary 150).
+# Time at which the answer is verified, as shares of the length of the search: low, usual and high (by hand, diary 150).
 _ANSWER_SHARES = (0.5, 0.9, 1.15)
-_MIN_ERRORS = 1.0  # lower bound of predicted errors per ``IMAGES`` images
-_ROUNDS = 6  # rounds of mutating the smallest networks of each quantile
+_MIN_ERRORS = 1.0  # lower bound per ``IMAGES`` images
+_ROUNDS = 6  # of mutating the smallest networks of each quantile
 _PARENTS = 8  # networks mutated per quantile and round
 
 
 class Predictions(NamedTuple):
-    """Predictions of the surrogate model for pairs of a network and a training length.
+    """Predictions for pairs of a network and a training length; all arrays have the shape (pairs,).
 
     Attributes:
-        sizes: Parameters, shape (pairs,).
-        means: Predicted log errors per ``IMAGES`` images (mu in ``acquisition``), shape (pairs,).
-        deviations: Standard deviations of the log mean errors on the fresh seeds (tau), shape (pairs,).
-        seconds: Seconds of a training, shape (pairs,).
+        sizes: Parameters.
+        means: Predicted log errors per ``IMAGES`` images (mu in ``acquisition``).
+        deviations: Standard deviations of the log mean errors on the fresh seeds (tau).
+        seconds: Seconds of a training.
     """
 
     sizes: Any
@@ -70,8 +66,7 @@ class Predictions(NamedTuple):
     def smallest(self, errors: float, chance: float, max_seconds: float = math.inf) -> int | None:
         """Return the index of the smallest network with ``chances(errors)`` of at least ``chance``, else None.
 
-        Ties go to the first index, hence to the shortest length, as the lengths of a network ascend. Trainings of more
-        than ``max_seconds`` are left out.
+        Ties go to the first index, hence to the shortest length. Trainings of more than ``max_seconds`` are left out.
         """
         able = np.flatnonzero((self.chances(errors) >= chance) & (self.seconds <= max_seconds))
         return min(able.tolist(), key=lambda index: self.sizes[index], default=None)
@@ -123,13 +118,13 @@ class NetworkForecast:
     def pair(self, chance: float, max_seconds: float) -> tuple[NetworkOption, int] | None:
         """Return the smallest network with at least this probability of confirmation, and the training length.
 
-        None without such a network among the trainings of at most ``max_seconds``.
+        None without such a training of at most ``max_seconds``.
         """
         index = self.predictions.smallest(self.confirmed_errors, chance, max_seconds)
         return None if index is None else self.pairs[index]
 
     def length(self) -> float:
-        """Return the length in seconds of the search that is forecast.
+        """Return the length in seconds of the forecast search.
 
         This is the length of the running search or, before a search, ``least_seconds``; longer if the fastest network
         with a chance of 50 % needs more time for ``_TRAININGS`` trainings and a verification, or for
@@ -168,12 +163,12 @@ class NetworkForecast:
 
 
 def forecast_of(finder: Finder) -> SearchForecast:
-    """Return the forecast of a search from the networks of the space and the confirmed networks."""
+    """Return the forecast of a search from networks of the space and the confirmed networks."""
     networks = NetworkForecast(finder)
     time_left = finder.time_left
     length = networks.length()
     max_seconds = time_budget.longest_training(length, time_left.workers, time_left.images, networks.acquisition.seeds)
-    # Networks that passed only the first run are observations of the surrogate, as a single run proves little.
+    # A single run proves little.
     confirmed_sizes = [candidate.proposal.parameters for candidate in finder.rivals if candidate.is_confirmed]
     sizes: list[int | None] = []
     for chance in QUANTILES:

@@ -18,15 +18,15 @@ from harness.spaces.space import Condition, Metric, SearchSpace, contradictory, 
 from harness.spaces.space_errors import ShapeError
 from harness.system.errors import ContentError, UsageError, as_command
 
-_SMALL_EDGE = 12  # pixels; images with a shorter edge need the space ``small``: several poolings would leave no pixels
-# Pixels; images with a longer edge need the space ``large``: at 64x64 pixels a training step of the median network of
-# ``all`` takes three times as long as at 28x28.
+_SMALL_EDGE = 12  # pixels; of shorter edges, several poolings would leave no pixels
+# Pixels; longer edges need the space ``large``: at 64x64 pixels a training step of the median network of ``all`` takes
+# three times as long as at 28x28.
 _USUAL_EDGE = 40
 # Chips with fewer bytes of RAM per pixel need the space ``minute``; for ``large`` the bound is a byte per channel. At
-# 28x28 pixels 10 % of 4,000 networks of ``all`` need at most 4,116 bytes for all maps, and no network less than 980. Of
-# 400 networks of ``large`` 10 % need at most one byte per number of the image, at 64x64 and at 96x96 pixels.
+# 28x28 pixels 10 % of the networks of ``all`` need at most 4,116 bytes for all maps, and no network less than 980; 10 %
+# of the networks of ``large`` need at most one byte per number of the image, at 64x64 and at 96x96 pixels.
 _USUAL_BYTES_A_PIXEL = 5
-_LIMIT_DRAWS = 2_000  # draws whose maximum is the limit of a metric without a stated limit
+_LIMIT_DRAWS = 2_000  # whose maximum is the limit of a metric without a stated limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,7 @@ class LimitedSpace:
     """The networks that a search may propose.
 
     Attributes:
-        space: Search space with the conditions of ``--limit``, of the chip and, unless parameters are the only metric
-            to minimise, of the budget.
+        space: With the conditions of ``--limit``, of the chip and, unless only parameters are minimised, of the budget.
         objectives: Fields of ``StudyConfig`` for the metrics to minimise and the limits of these metrics.
         chip_limits: Conditions of the chip; empty without a chip.
     """
@@ -49,8 +48,7 @@ class LimitedSpace:
 def limited_space(request: SearchRequest, data: Dataset, weight_bits: int) -> LimitedSpace:
     """Return the space within the limits of a request, and the metrics to minimise with their limits.
 
-    Args:
-        weight_bits: Bits per weight of the recipe, for the metrics of the integer form.
+    ``weight_bits`` is of the recipe, for the metrics of the integer form.
 
     Raises:
         UsageError: The limits contradict each other, or more than two metrics are to be minimised.
@@ -73,7 +71,7 @@ def limited_space(request: SearchRequest, data: Dataset, weight_bits: int) -> Li
     for key, metric in zip(("most", "second_most"), minimise, strict=False):
         if metric is not Metric.PARAMETERS:
             objectives[key] = _limit(metric, budget, space, chip_limits)
-        elif key == "second_most":  # as the first metric, parameters have the budget as the limit
+        elif key == "second_most":  # parameters have the budget as the limit
             objectives[key] = budget
     check = as_command("spaces", "check", request.space)
     _check_smallest(space, budget, "relax the limits or the budget" if limits else f"'{check}' lists the reasons")
@@ -81,19 +79,19 @@ def limited_space(request: SearchRequest, data: Dataset, weight_bits: int) -> Li
 
 
 def upper_bounds(conditions: Sequence[Condition], metric: Metric) -> list[int]:
-    """Return the highest value that each condition on a metric allows; none for lower bounds."""
+    """Return the highest value that each condition on a metric allows."""
     strict = [each.bound - 1 for each in conditions if each.metric is metric and each.comparison == "<"]
     return strict + [each.bound for each in conditions if each.metric is metric and each.comparison in ("<=", "==")]
 
 
 def usual_space(data: Dataset, chip_limits: Sequence[Condition] = ()) -> str:
-    """Return the name of the default space for the images of a data set and, if there is a chip, the limit of RAM."""
+    """Return the default space for the images of a data set and, if there is a chip, the limit of RAM."""
     channels, rows, columns = data.image_shape
     if rows == 1:
         return "series"
     if min(rows, columns) < _SMALL_EDGE:
         return "small"
-    # The shipped prior and measurements/main_job.py use the space ``all``; a user's own data have no such prior.
+    # The shipped prior uses the space ``all``; a user's own data have no such prior.
     name = "pictures" if data.is_user_data else "all"
     bytes_a_pixel = _USUAL_BYTES_A_PIXEL
     if max(rows, columns) > _USUAL_EDGE:
@@ -107,7 +105,7 @@ def _check_head(space: SearchSpace) -> None:
     try:
         analyse(draw(space, uniform(random.Random(0))).architecture, space.task)
     except ShapeError as error:
-        # Without a path the error concerns the last op: the network ends in a different number of classes.
+        # The error then concerns the last op: the number of classes differs.
         if not error.path:
             hint = "write 'classes' for the number of classes, as in linear(classes)"
             raise ContentError(f"space '{space.name}': {error.message}", hint=hint) from None
@@ -126,7 +124,7 @@ def _chip_limits(chip: Chip, task: Task) -> tuple[Condition, ...]:
 
 def _limit(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:
     """Return the lowest upper bound of a metric by the conditions and, unless a user states a bound, by draws."""
-    # The memory of a chip may exceed the need of all networks, so a chip's limit alone is no useful limit.
+    # The memory of a chip may exceed the need of all networks, and is then no useful limit.
     if upper_bounds([each for each in space.conditions if each not in chip_limits], metric):
         return min(upper_bounds(space.conditions, metric))
     rng = random.Random(0)

@@ -1,8 +1,7 @@
 """Main loop of a search: propose candidates, submit runs to workers, prune, confirm, and choose a winner.
 
 A single coordinator makes all decisions; workers only train. Each event is in the log of the study before the next
-decision, so a killed search can be resumed. ``search_state`` has the state, ``scheduler`` the pruning and confirmation
-rules, ``proposer`` the proposals, ``time_budget`` the time estimates, and ``conclude`` the verification.
+decision, so a killed search can be resumed.
 """
 
 from __future__ import annotations
@@ -34,18 +33,17 @@ from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
-# Chance to be confirmed from which a candidate's fresh seeds may occupy all workers; below, at most half.
+# From this chance, a candidate's fresh seeds may occupy all workers; below, at most half.
 _LIKELY = 0.5
-# Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
+# Consecutive runs that crash twice each, for which the machine is the likely cause.
 _MAX_CRASHES = 10
-_FORECAST_TRAININGS = 7  # trainings beside baselines and shortened runs before the search logs a forecast
+_FORECAST_TRAININGS = 7  # beside baselines and shortened runs, before the search logs a forecast
 
 
 def run_search(search: Search, command: list[str]) -> None:
     """Search until the time, the trials or the space are exhausted, and choose a winner by the validation images.
 
-    The winner, if any, is the last ``WinnerChosen`` event. The caller verifies the winner (``conclude.conclude``). A
-    search that is already ``Search.finished`` is not continued.
+    The winner, if any, is the last ``WinnerChosen`` event. A search that is ``Search.finished`` is not continued.
     """
     if search.finished:
         search.tick()
@@ -58,7 +56,7 @@ def run_search(search: Search, command: list[str]) -> None:
         try:
             search.executor.start(effort.workers)
             explore(search)
-            # ``explore`` may return before the first tick, so inform the observers at least once.
+            # ``explore`` may return before the first tick.
             search.tick()
             if not search.interrupted:
                 choose(search)
@@ -83,8 +81,7 @@ def open_search(
 ) -> Search:
     """Return a search on a new or continued study; the caller holds the lock of its folder (``locked_folder``).
 
-    If an earlier session was killed between the end of a run and the resulting confirmation, the confirmation is logged
-    now.
+    A confirmation that a killed session has not logged is logged now.
 
     Args:
         planning_seconds: Seconds spent on planning, counted as time of the search.
@@ -118,7 +115,7 @@ def explore(search: Search) -> None:
     """Propose, train, prune and confirm candidates until the time, the trials or the space are exhausted."""
 
     def is_over() -> bool:
-        # Continue if the limit of the trials is reached, as candidates may still need fresh seeds.
+        # Candidates may still need fresh seeds when the limit of the trials is reached.
         return search.interrupted or _stop_reason(search) is EndReason.TIME
 
     for worker_events in feed(search.executor, lambda: _next_job(search), is_over):
@@ -129,7 +126,7 @@ def explore(search: Search) -> None:
 
 
 def _on_worker_events(search: Search, worker_events: Sequence[WorkerEvent]) -> None:
-    # The forecast takes some seconds, in which idle workers would wait for their next jobs.
+    # In the seconds of the forecast, idle workers would wait.
     if not search.interrupted and all(slot.job is not None for slot in search.executor.slots()):
         _forecast_if_due(search)
     for event in worker_events:
@@ -181,7 +178,7 @@ def choose(search: Search) -> events.WinnerChosen | None:
 
     choices = sorted(filter(is_eligible, search.state.candidates.values()), key=lambda each: each.order)
     if search.config.is_front:
-        # ``conclude`` calls again after each verification, so return unverified candidates first, then the cheapest.
+        # ``conclude`` calls again after each verification.
         front = confirmed_front(choices)
         choices = sorted(front, key=lambda each: (each.proposal.trial in verdicts, each.order))
     elif not choices and may_look:
@@ -214,7 +211,7 @@ def _next_job(search: Search) -> Job | None:
         return None
     if search.waiting:
         return search.waiting.pop(0)
-    # Asked for each job: an earlier job of the same pass through the idle workers may have used the last trial.
+    # An earlier job of the same pass through the idle workers may have used the last trial.
     has_all_proposals = _stop_reason(search) is EndReason.TRIALS or bool(search.why_no_proposal)
     candidate = _confirmable(search, has_all_proposals=has_all_proposals)
     if candidate is not None:
@@ -234,7 +231,7 @@ def _propose(search: Search) -> Job | None:
         if answer.proposal is not None:
             break
     if answer.proposal is None:
-        # The answer stays the same until a further run ends, which resets ``why_no_proposal``.
+        # A further run that ends resets ``why_no_proposal``.
         search.why_no_proposal = answer.why_no_proposal
         search.lacks_time = answer.lacks_time
         return None
@@ -258,12 +255,12 @@ def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None
     def most_valuable(candidates: list[Candidate]) -> Candidate | None:
         return scheduler.next_to_confirm(candidates, search.turn, being_confirmed, search.run_seconds)
 
-    # Contenders include candidates in the first run, which need no fresh seeds yet.
+    # Candidates in the first run need no fresh seeds yet.
     candidates = [each for each in search.state.contenders.values() if each.first_run is not None]
     in_time = [each for each in candidates if search.remaining_seconds(each, search.workers) <= search.seconds_left]
     candidate = most_valuable(in_time)
     if search.state.incumbent is None:
-        # A later session with more time can verify the confirmed candidate.
+        # A later session can verify the confirmed candidate.
         return candidate or most_valuable(candidates)
     if candidate is None or has_all_proposals:
         return candidate
@@ -349,9 +346,9 @@ def _log_incumbent(search: Search) -> None:
 def _forecast_if_due(search: Search) -> None:
     proposer = search.proposer
     if not search.logs_forecast or not isinstance(proposer, Proposer) or search.state.of_kind(events.SearchForecast):
-        return  # a method of a user has no surrogate model
+        return  # methods of users have no surrogate model
     runs = [each.first_run for each in search.state.candidates.values() if each.proposal.origin != BASELINE]
-    # A shortened run and the training that replaces the run count once.
+    # A shortened run and its replacement count once.
     if sum(run is not None and run.status is not Status.SHORTENED for run in runs) < _FORECAST_TRAININGS:
         return
     inquiry = search.inquiry(search.turn.limit)

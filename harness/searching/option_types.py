@@ -18,7 +18,7 @@ from harness.system.terminal import Parsed, say
 if TYPE_CHECKING:
     from harness.spaces.ops import Shape
 
-_MAX_COLOURS = 4  # channels of a colour picture at most: red, green, blue and alpha
+_MAX_COLOURS = 4  # of a colour picture: red, green, blue and alpha
 
 
 def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:
@@ -26,7 +26,6 @@ def number_or(word: str, number: str, low: int, high: int | None = None, name: s
 
     Args:
         number: Description of the integer in error messages.
-        low: Smallest allowed integer, at least 0.
         high: Largest allowed integer; None for no limit.
         name: Name of the integer in help texts.
     """
@@ -60,7 +59,7 @@ def _accuracy(text: str, whole: int) -> float:
         conversion = number * 100 if whole == 100 else number / 100
         suggestion = f"; did you mean {conversion:.12g}?" if whole / 100 <= conversion <= whole else ""
         raise ValueError(f"{text} is not a valid accuracy; allowed are {whole / 100:g} to {whole}{suggestion}")
-    # The target is part of names and keys, so remove rounding errors: 100 * 0.974 == 97.39999999999999.
+    # The target is part of names and keys: 100 * 0.974 == 97.39999999999999.
     return float(f"{number:.12g}")
 
 
@@ -68,8 +67,7 @@ def _shape(text: str) -> Shape:
     if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
         raise ValueError(f"{text!r} is not a shape such as 1x32x32 (channels, rows, columns)")
     channels, rows, columns = map(int, text.split("x"))
-    # More channels than a data set may have, many rows and few columns: probably the order of Keras (rows, columns,
-    # channels).
+    # Probably the order of Keras (rows, columns, channels).
     if channels > datasets.MAX_CHANNELS and rows > _MAX_COLOURS >= columns:
         raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
     return channels, rows, columns
@@ -87,7 +85,7 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
             self.fail(f"a value of type {type(value).__name__} is not a data set, a name or a path; see harness.Data")
         if value in (datasets.AUTO, *datasets.DATASETS):
             return str(value)
-        from harness.data.own import SourceOptions, data_name, described_options
+        from harness.data.user import SourceOptions, data_name, described_options
 
         try:
             name = data_name(str(value))

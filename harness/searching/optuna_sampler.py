@@ -1,7 +1,4 @@
-"""Optuna samplers as proposers of decisions; only ``samplers`` imports this module.
-
-The Optuna study of a requested sampler is kept in memory and rebuilt from the log of the study (``Proposer.restore``).
-"""
+"""Optuna samplers as proposers of decisions; only ``samplers`` imports this module."""
 
 from __future__ import annotations
 
@@ -34,17 +31,17 @@ from harness.system.errors import UsageError
 from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Status
 
-# Population size P of aging evolution (``_offspring``). Real et al. use P = 100 and S = 25 for 20,000 networks; a
-# search trains about 100 networks (diary 51).
+# P of aging evolution (``_offspring``). Real et al. use P = 100 and S = 25 for 20,000 networks; a search trains about
+# 100 (diary 51).
 _POPULATION = 20
 _SAMPLE = 5  # tournament size S
-_MORE_CHANGES = 0.5  # probability of each further change, so half of the children differ by one decision
-_PARENTS = 10  # parents tried for a child before a random draw replaces the child
+_MORE_CHANGES = 0.5  # of each further change: half of the children differ by one decision
+_PARENTS = 10  # tried before a random draw replaces the child
 _MUTATIONS = 20  # attempts to mutate a parent
 _DRAWS = 500  # attempts of a random draw
-# Names of the constraints of an Optuna trial; a constraint holds if its value is at most 0.
-_ACCURACY = "accuracy"  # threshold minus validation accuracy, percentage points; only of trained networks
-_LIMITS = "limits"  # violation of the limits; only of rejected networks
+# Constraints of an Optuna trial, which hold at 0 and below.
+_ACCURACY = "accuracy"  # threshold minus validation accuracy, percentage points; of trained networks
+_LIMITS = "limits"  # violation of the limits; of rejected networks
 
 
 class _Member(NamedTuple):
@@ -73,14 +70,14 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], hashes: Container
     """
 
     def fitness(member: _Member) -> tuple[bool, float]:
-        # Lower is fitter: feasible members are ordered by cost, then infeasible members by violation.
+        # Lower is fitter.
         if member.cost is not None and member.violation_pct <= 0:
             return (False, float(member.cost))
         return (True, member.violation_pct)
 
     tournaments = _PARENTS if len(members) >= _POPULATION else 0
     for _ in range(tournaments):
-        # The tournament samples with replacement, as in the paper.
+        # With replacement, as in the paper.
         parent = min(rng.choices(members[-_POPULATION:], k=_SAMPLE), key=fitness)
         changes = 1
         while rng.random() < _MORE_CHANGES:
@@ -151,9 +148,8 @@ def _random(seed: int, space: SearchSpace, hashes: Container[str]) -> BaseSample
 
 
 _NSGA2 = "nsga2"
-# Factory of each sampler, called for each proposal with a seed, the space with all present limits, and the hashes of
-# networks proposed earlier. Only evolution uses the space and the hashes. ``SURROGATE`` has an Optuna study only if an
-# ablation of the bench disables the surrogate model.
+# By seed, space with all present limits, and hashes of networks proposed earlier; only evolution uses the latter.
+# ``SURROGATE`` has an Optuna study only if an ablation of the bench disables the surrogate model.
 SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] = {
     "tpe": _tpe,
     _NSGA2: _nsga2,
@@ -164,11 +160,9 @@ SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] =
 
 
 def check_sampler(name: str) -> None:
-    """Check the name of a sampler.
+    """Check the name of a sampler: a key of ``SAMPLERS``, or ``module:function``.
 
-    Args:
-        name: A key of ``SAMPLERS``, or ``module:function``. The function takes a seed and returns an Optuna sampler, or
-            takes a problem (``takes_problem``).
+    A function takes a seed and returns an Optuna sampler, or takes a problem (``takes_problem``).
 
     Raises:
         UsageError: There is no sampler with this name, or the function cannot be imported.
@@ -182,7 +176,7 @@ def check_sampler(name: str) -> None:
 
 
 def takes_problem(name: str) -> bool:
-    """Return whether a name refers to a user-defined method: a function with a parameter named ``problem``."""
+    """Return whether a name refers to a user-defined method: a function with a parameter ``problem``."""
     return ":" in name and "problem" in inspect.signature(function_of(name, "sampler")).parameters
 
 
@@ -199,28 +193,24 @@ class SamplerStudy:
     """In-memory Optuna study of a search that minimises the cost.
 
     Attributes:
-        seeds: Seeds of the search (``samplers.seeds_of``); ``ask`` and ``start_fixed_trial`` use a seed each.
+        seeds: ``samplers.seeds_of``; ``ask`` and ``start_fixed_trial`` use a seed each.
         study: Optuna study of the networks with decisions; parameters are option indices by decision name.
     """
 
     def __init__(self, sampler: str, seeds: Iterator[int]) -> None:
         self.sampler = sampler
         self._seeds = seeds
-        # Each proposal sets its own sampler; this placeholder only prevents the default sampler of Optuna.
+        # A placeholder, which prevents the default sampler of Optuna; each proposal sets its own.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=0), study_name="search")
-        # Networks without decisions, such as baselines, are kept in a separate study, because BruteForceSampler raises
-        # if only some trials have parameters (optuna/optuna#4948).
+        # BruteForceSampler raises if only some trials have parameters (optuna/optuna#4948); networks such as baselines
+        # have none.
         self._outside = optuna.create_study(sampler=RandomSampler(seed=0), study_name="outside the space")
 
     def ask(self, space: SearchSpace, hashes: Container[str] = frozenset()) -> tuple[Trial, Draw]:
-        """Return the next proposal of the sampler, which may be infeasible; deterministic by seed and history.
+        """Return the running trial and the draw that the sampler proposes, which may be infeasible.
 
-        Args:
-            space: Search space. Only some samplers take the conditions into account.
-
-        Returns:
-            The running Optuna trial and the proposed draw.
+        Deterministic by seed and history. Only some samplers take the conditions of ``space`` into account.
         """
         seed = next(self._seeds)
         with warnings.catch_warnings():
@@ -246,10 +236,7 @@ class SamplerStudy:
         return trial, draw(space, decide)
 
     def start_fixed_trial(self, decisions: tuple[Decision, ...]) -> Trial:
-        """Return a running trial for a network that the sampler does not propose now.
-
-        Such networks come from the surrogate, the ladder, the baselines, a uniform draw or an earlier session.
-        """
+        """Return a running trial for a network that the sampler does not propose now."""
         seed = next(self._seeds)
         if not decisions:
             return self._outside.ask()
@@ -257,7 +244,7 @@ class SamplerStudy:
         trial = self.study.ask({decision.name: _distribution(decision) for decision in decisions})
         if self.sampler == _NSGA2:
             # NSGA-II assigns the generation of a trial in relative sampling, which fixed parameters skip; reading this
-            # property starts the relative sampling.
+            # property starts the sampling.
             self.study.sampler = _nsga2(seed)
             _ = trial.relative_params
         return trial
@@ -265,8 +252,7 @@ class SamplerStudy:
     def reject(self, trial: Trial, cost: int, violation: float) -> None:
         """Report a proposal as rejected before training.
 
-        Args:
-            violation: Sum of the violations of the limits, each as a share of its bound; above 0.
+        ``violation`` is the sum of the violations of the limits, each as a share of its bound.
         """
         trial.set_constraint(_LIMITS, violation)
         self._end(trial, cost, complete=False)
@@ -289,7 +275,7 @@ class SamplerStudy:
             self._end(trial, candidate.cost, complete=first.status is Status.COMPLETE)
 
     def _end(self, trial: Trial, cost: int, *, complete: bool) -> None:
-        # NSGA-II uses complete trials only; the constraint keeps infeasible trials from being preferred as parents.
+        # NSGA-II uses complete trials only; the constraint keeps infeasible trials from being preferred.
         if complete or self.sampler == _NSGA2:
             trial.study.tell(trial, cost)
         else:

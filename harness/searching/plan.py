@@ -42,14 +42,13 @@ from harness.training.recipe import NamedRecipe, length_factor, named_recipe, re
 if TYPE_CHECKING:
     import torch
 
-# Training lengths of the default recipe, in epochs: small networks need more epochs than large networks. Each length
-# is at most twice the length before, as doubling the length lowers the errors by about a seventh.
+# Epochs of the default recipe: small networks need more. Doubling the length lowers the errors by about a seventh.
 LENGTHS = (5, 8, 12, 20, 30, 60)
-# Further lengths for small data sets, in epochs: networks of some hundred parameters make a seventh fewer errors with
-# four times the epochs (diary 127).
+# For small data sets: networks of some hundred parameters make a seventh fewer errors with four times the epochs (diary
+# 127).
 _LONG_LENGTHS = (120, 240)
-_MAX_SEEN = 3_000_000  # largest number of images seen in a training of a long length: 60 epochs of MNIST
-_MIN_SEEN = 3_000  # images seen in ``length_factor`` epochs; with fewer images long lengths do not help
+_MAX_SEEN = 3_000_000  # images seen in a training of a long length: 60 epochs of MNIST
+_MIN_SEEN = 3_000  # in ``length_factor`` epochs; with fewer images long lengths do not help
 _MAX_EPOCHS = 10_000  # largest allowed value of ``--epochs``
 
 
@@ -58,9 +57,9 @@ class TrainingChoice:
     """Recipe, engine and lengths of the trainings.
 
     Attributes:
-        named_recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
+        named_recipe: The first of ``recipe_choices`` while the recipe is still to be chosen.
         recipe_choices: Names of the recipes to choose from by trainings; empty if the recipe is known.
-        planning_seconds: Wall-clock seconds of the trainings that chose the recipe; counted as time of the search.
+        planning_seconds: Seconds of the trainings that chose the recipe, counted as time of the search.
     """
 
     named_recipe: NamedRecipe
@@ -75,9 +74,9 @@ class SearchPlan:
     """A search that is ready to start.
 
     Attributes:
-        folder: Folder of the study; not created yet if the study is new.
+        folder: Not created yet if the study is new.
         space: Search space, the stated limits included (``LimitedSpace``).
-        prior: Earlier trainings, the prior observations of the surrogate model.
+        prior: Prior observations of the surrogate model.
         recorded_origins: Source of each argument (option, environment, call or default), by the key in ``config.json``.
         chip_limits: Conditions of the chip whose memory limits the networks; empty without a chip.
     """
@@ -107,9 +106,8 @@ def plan_search(
     """Return the plan of a search; all options are checked before the images are read.
 
     Args:
-        recipe_choice: Treatment of a default recipe that is not known for the data: ``by training`` trains a network
-            with each recipe, for up to minutes; ``left open`` lists the choices in the plan; ``as in short searches``
-            takes ``SHORT_CHOICE``, the recipe of searches that are too short for a choice.
+        recipe_choice: If the default recipe is not known for the data, ``by training`` trains a network with each
+            recipe, for up to minutes; ``left open`` lists the choices; ``as in short searches`` takes ``SHORT_CHOICE``.
 
     Raises:
         UsageError: An option is invalid, or two options are contradictory.
@@ -135,7 +133,7 @@ def plan_search(
         )
         images = load(request.dataset, request.data)
     if images.dataset != data:  # ``auto``, and MNIST is not available
-        # Space, recipe and lengths remain chosen for MNIST, so that studies of earlier versions can be resumed.
+        # Remain as chosen for MNIST, so that studies of earlier versions can be resumed.
         data = images.dataset
         target_pct = _target_pct(data, request.target_pct)
     training.named_recipe.recipe.check_batch(data.train_size)
@@ -144,12 +142,12 @@ def plan_search(
         training = replace(training, recipe_choices=recipe_choices)
         training = _with_recipe(training, recipe_choice, data, limited, effort, source, workspace)
     config = _config(request, data, target_pct, limited, training, images.data_hash)
-    # The name of the folder must not depend on the start networks, which are entered below.
+    # The start networks, entered below, must not change the name of the folder.
     digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     default_folder = workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
     folder = named_folder or default_folder
     if request.start_from is not None and study_exists(folder):
-        # The source of the networks may have changed since; a continued study keeps the first set of networks.
+        # A continued study keeps the first set of networks.
         config = replace(config, known=read_config(folder).config.known)
     elif request.start_from is not None:
         config = replace(config, known=request.start_from.suitable(limited.space, limited.budget))
@@ -258,10 +256,9 @@ def _config(
 ) -> StudyConfig:
     sampler = SURROGATE if request.sampler == AUTO else request.sampler
     recipe = training.named_recipe.recipe
-    # No rungs for a user's trainer: a trainer cannot continue from a checkpoint, so each part of a training would
-    # begin at epoch 0. No rungs for several starts: all starts are trained in a single job (``Job.__post_init__``).
+    # A user's trainer cannot continue from a checkpoint. All starts are trained in a single job
+    # (``Job.__post_init__``).
     has_rungs = not recipe.trainer and recipe.starts == 1
-    # Fixed validation groups of ``group_by`` decide the threshold only.
     is_of_copies = bool(data.validation_group_sizes) and not data.group_by
     has_effective_groups = is_of_copies or bool(data.group_folds)
     return StudyConfig(
@@ -294,7 +291,7 @@ def on_cluster(plan: SearchPlan, cluster: Cluster, processes: int | None) -> Sea
     """Return the plan with the nodes of a cluster in place of the processes of this machine.
 
     Args:
-        processes: Training processes per node; None for all cores or GPUs.
+        processes: Processes per node; None for all cores or GPUs.
 
     Raises:
         DeviceError: No node has a core or, if the plan requires a GPU, no node has a GPU.
@@ -346,7 +343,7 @@ def search_plan_json(plan: SearchPlan) -> dict[str, Any]:
 def _optional_keys(plan: SearchPlan) -> dict[str, Any]:
     """Return the keys of ``search_plan_json`` that only some plans have, with the values."""
     config = plan.config
-    # Minimised metrics whose limit is no condition of the space: ``limited_space`` took the maximum over draws.
+    # ``limited_space`` took the maximum over draws.
     drawn_limits = [
         metric
         for metric, limit in zip(config.minimised, config.limits, strict=True)

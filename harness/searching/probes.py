@@ -1,7 +1,6 @@
 """Probes: a few trainings in place of a search, for a forecast of its answer and of the benefit of more images.
 
-The probes are the baselines, a ladder of sizes, the trainings of a ``Curve`` and the networks behind the lower two
-quantiles of the forecast. Nothing is written, and no test image is read.
+Nothing is written, and no test image is read.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from harness.training.executors.base import JobEnded, JobFailed, feed
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
-_SHARE_OF_TIME = 0.4  # largest share of the remaining time for a single network
-_CURVE_SHARE = 0.35  # largest share of the remaining time for the trainings of a ``Curve``
-_CURVE_SEEDS = 3  # most seeds of each of the three trainings of a ``Curve``
-_FORECAST_SECONDS = 3.0  # s, to compute a ``NetworkForecast``; reserved for the final forecast
-_ROUNDS = 12  # most rounds of training the networks behind the quantiles of the forecast
-_CLEAR = 2.0  # standard deviations above which a log ratio of errors is significant
+_SHARE_OF_TIME = 0.4  # of the remaining time, for a single network
+_CURVE_SHARE = 0.35  # of the remaining time, for the trainings of a ``Curve``
+_CURVE_SEEDS = 3  # most, of each of the three trainings of a ``Curve``
+_FORECAST_SECONDS = 3.0  # s, reserved to compute the final ``NetworkForecast``
+_ROUNDS = 12  # of training the networks behind the quantiles
+_CLEAR = 2.0  # standard deviations of a significant log ratio of errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +44,11 @@ class Curve:
     """Effect of more images on the errors, compared with the effect of more parameters.
 
     A network of middle size is trained on all images for n epochs, and on half of the images for 2n epochs (equal
-    steps). The largest network is trained on all images for n epochs.
+    steps); the largest network on all images for n epochs.
 
     Attributes:
         parameters: Parameters of the middle and of the largest network.
-        runs: Number of runs: middle network on half of the images, on all images, largest network.
+        runs: Of the middle network on half of the images, on all images, and of the largest network.
         pictures_fall_pct: Per cent by which the errors fall if the number of images doubles.
         pictures_deviation_pct: Standard deviation of ``pictures_fall_pct``, percentage points.
         parameters_fall_pct: Per cent by which the errors fall from the middle to the largest network.
@@ -73,9 +72,9 @@ class ProbeForecast:
 
     Attributes:
         trained: Number of trained networks, including the baselines.
-        seconds: Wall-clock seconds of all trainings, including the start of the workers.
-        linear: Run of the best linear baseline; None if none was completed.
-        curve: Comparison of images and parameters; None if the time was too short.
+        seconds: Seconds of all trainings, including the start of the workers.
+        linear: Best complete run of a linear baseline, if any.
+        curve: None if the time was too short.
     """
 
     plan: SearchPlan
@@ -91,8 +90,7 @@ def probe(plan: SearchPlan, seconds: float) -> ProbeForecast:
 
     Raises:
         UsageError: No network was trained within ``seconds``.
-        HarnessError: No network was trained because trainings crashed; of the class of the last crash
-            (``JobFailed.error_type``).
+        HarnessError: Trainings crashed; of the class of the last crash (``JobFailed.error_type``).
     """
     probes = _Probes(plan, seconds)
     search = probes.search
@@ -134,11 +132,11 @@ class _Probes:
         executor = plan.make_executor(plan.source, plan.effort.limits)
         self.plan = plan
         self.prior = knowledge(plan.prior, config.recipe, plan.data)
-        # Created without the prior observations, which would replace the ladder.
+        # Prior observations would replace the ladder.
         self.proposer = Proposer(plan.space, config, baselines=baseline_networks(plan.data.task))
         state = StudyState(plan.folder, config)
         self.search = Search(state, plan.effort, executor, self.proposer, data=plan.data, log=None)
-        # The final forecast has ``_FORECAST_SECONDS``, at most half of the time.
+        # For the final forecast, at most half of the time.
         self.until = executor.now() + max(seconds / 2, seconds - _FORECAST_SECONDS)
         self.failures: list[JobFailed] = []
 
@@ -179,7 +177,7 @@ class _Probes:
                     self.failures.append(event)
                     continue
                 results.append((event.job, event.result))
-                # Runs of a curve (purpose TRAIN) are no runs of a candidate.
+                # Runs of a curve are no runs of a candidate.
                 if event.job.purpose is not Purpose.TRAIN:
                     self.search.add(RunEnded(run=event.result))
         return results
@@ -262,8 +260,8 @@ class _Probes:
         centre = math.sqrt(smallest.proposal.parameters * largest.proposal.parameters)
         middle = min(complete[:-1], key=lambda candidate: abs(math.log(candidate.proposal.parameters / centre)))
         lengths = search.config.epoch_choices
-        # Wall-clock seconds per epoch of the three trainings together; the candidates were trained min(lengths) epochs.
-        # Half of the images for twice the epochs takes as long as all images, so the middle network counts twice.
+        # Of the three trainings together; the candidates were trained min(lengths) epochs. Half of the images for twice
+        # the epochs takes as long as all images.
         epoch_seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers
         epoch_seconds /= min(lengths)
         free_seconds = _CURVE_SHARE * self.seconds_left

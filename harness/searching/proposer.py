@@ -1,9 +1,8 @@
 """The proposer: chooses the next network to train and the number of epochs.
 
 A search starts with the baselines. Without prior observations, a ladder of a few sizes follows, until a network passes
-the first run; on few images, a ladder of short trainings also follows if no prior observation is of the data set of the
-search. Then the surrogate model chooses among many draws and mutations, or among all networks of a small space; a
-sampler requested by the user alternates with the surrogate model.
+the first run; on few images, a ladder of short trainings follows if no prior observation is of the same data set. Then
+the surrogate model chooses; a sampler requested by the user alternates with the surrogate model.
 """
 
 from __future__ import annotations
@@ -32,27 +31,27 @@ if TYPE_CHECKING:
     from harness.searching.optuna_sampler import SamplerStudy, Trial
 
 _LADDER_STEPS = 7  # networks of the ladder
-# Most networks of the ladder in a search without prior observations, the best of six lengths in replays (diary 164).
+# Without prior observations, the best of six lengths in replays (diary 164).
 _COLD_LADDER_STEPS = 4
-_LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of at most ``DRAWS`` draws
-_SHORTER = "shorter"  # rule of a network that is trained again for fewer epochs (``Candidate.shorter_epochs``)
-_SURROGATE_EVERY = 2  # if the user requested a sampler, trials divisible by this number are the surrogate model's
-_MAX_REPORTED = 10  # rejections per proposal that are reported to the sampler; more would slow the sampler down
+_LADDER_DRAWS = 300  # from which these networks are chosen, of at most ``DRAWS`` draws
+_SHORTER = "shorter"  # rule of a network that is trained again (``Candidate.shorter_epochs``)
+_SURROGATE_EVERY = 2  # with a requested sampler, the surrogate model proposes each such trial
+_MAX_REPORTED = 10  # rejections per proposal; more would slow the sampler down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switches:
     """Parts of a search that an ablation of the bench can switch off; without rungs, a study has no pruning."""
 
-    # After the baselines, propose networks of evenly spread sizes.
+    # Networks of evenly spread sizes after the baselines.
     ladder: bool = True
-    # Then let the surrogate model propose; every second network if the user requested a sampler.
+    # Every second network if the user requested a sampler.
     surrogate: bool = True
-    # Propose only networks that cost less than the cheapest confirmed network.
+    # Only networks that cost less than the cheapest confirmed network.
     falling_budget: bool = True
-    # Confirm a network on fresh seeds; if False, the first run suffices.
+    # If False, the first run suffices.
     confirmation: bool = True
-    # If the sampler proposes a known network that missed the threshold, run a further seed of the network.
+    # Another seed if the sampler proposes a known network that missed the threshold.
     repeats: bool = True
 
 
@@ -73,10 +72,9 @@ class Proposer:
     """Default proposer: baselines, ladder, surrogate model and sampler.
 
     Attributes:
-        ladder: Networks of the ladder that were not proposed yet.
-        sampler_study: Optuna study of the sampler, which also stores the proposals of all other origins; None if the
-            surrogate model is the only sampler.
-        running: Optuna trials of the proposals without a result, by trial number of the search.
+        ladder: Networks that were not proposed yet.
+        sampler_study: Stores the proposals of all origins; None if the surrogate model is the only sampler.
+        running: Optuna trials of proposals without a result, by trial number of the search.
     """
 
     def __init__(
@@ -108,10 +106,10 @@ class Proposer:
         self._has_short_ladder = has_short_runs and has_prior and not prior.is_settled
         skips_ladder = not switches.ladder or (has_prior and not self._has_short_ladder)
         self.ladder = [] if skips_ladder else _size_ladder(space, config)
-        # Further choices of the latest batch, for the next proposals; valid while the largest cost is unchanged.
+        # Valid while the largest cost is unchanged.
         self._batch: list[ScoredOption] = []
         self._batch_max_cost = 0
-        # Best networks of the latest ranking; the next ranking starts from these.
+        # Of the latest ranking, from which the next starts.
         self._best_options: Sequence[NetworkOption] = ()
 
     def finder(self, inquiry: Inquiry) -> Finder:
@@ -126,7 +124,7 @@ class Proposer:
         proposal = proposal or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self._is_for_surrogate(finder.trial):
             proposal = self._propose_by_surrogate(finder)
-        # If the surrogate model is the only sampler, no random network replaces the networks that the model rejects.
+        # No random network replaces the networks that the surrogate model rejects.
         if proposal is None and self.sampler_study is not None:
             proposal = self._propose_by_sampler(self.sampler_study, finder)
         if proposal is not None:
@@ -181,12 +179,12 @@ class Proposer:
             is_ignored = answer.violation is None or answer.parameters is None
         else:
             is_ignored = answer.trial in self.running
-        # The sampler ignores trials without a result: the repeated network was in training, or the rejected network had
-        # no cost or came after ``_MAX_REPORTED`` rejections.
+        # The repeated network was in training, or the rejected network had no cost or came after ``_MAX_REPORTED``
+        # rejections.
         if is_ignored:
             next(self.seeds)
             return
-        # The log has all decisions, so the random generator is never used.
+        # The log has all decisions, so the generator is never used.
         network = replay(self.space, answer.indices, uniform(random.Random(0)))
         trial = study.start_fixed_trial(network.decisions)
         match answer:
@@ -243,7 +241,7 @@ class Proposer:
 
     def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
         """Return the next choice of the latest batch, or the first choice of a new batch; None without a choice."""
-        # Use a seed even for a choice of the latest batch: ``restore`` cannot tell such a choice from a new choice.
+        # Also for a choice of the latest batch, which ``restore`` cannot tell from a new choice.
         rng = random.Random(next(self.seeds))
         if self._batch_max_cost != finder.max_cost:
             self._batch = []
@@ -256,7 +254,7 @@ class Proposer:
         if not choices:
             return None
         first_choice, *later_choices = choices
-        # In doubt (no network has a useful probability), a single network is proposed, as the result may end the doubt.
+        # The result of a single network may end the doubt.
         self._batch = [] if finder.is_in_doubt else later_choices
         self._batch_max_cost = finder.max_cost
         rule = "doubt" if finder.is_in_doubt else SURROGATE
@@ -280,7 +278,7 @@ class Proposer:
                 finder.note_rejected_proposal(network, outcome, "sampler")
             else:
                 violation = _violation(limited_space, outcome.analysis)
-                # The objective of ``Candidate.cost``, so that all costs of the sampler are comparable.
+                # Of ``Candidate.cost``, so that all costs of the sampler are comparable.
                 cost = measured(outcome.analysis, objective_of(self.config))
                 study.reject(trial, cost, violation)
                 finder.note_rejected_proposal(network, outcome, "sampler", violation=violation, indices=network.indices)
@@ -306,7 +304,7 @@ class Proposer:
         if rule == BASELINE:
             epochs = baseline_epochs(option, lengths, finder.time_left)
         elif choice is None and len(lengths) > 1 and not (rule == "ladder" and self._has_short_ladder):
-            # Train for the number of epochs with the highest acquisition value, else for the fewest epochs.
+            # The epochs with the highest acquisition value, else the fewest.
             acquisition = finder.acquisition()
             ranking = acquisition.ranked(acquisition.forecast([option]))
             choice = ranking.choices[0] if ranking.choices else None
@@ -324,8 +322,7 @@ def _violation(space: SearchSpace, analysis: Analysis) -> float:
     for condition in space.conditions:
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
-            # Both numbers are at least 1: a strict condition is violated at the bound, and a bound may be 0 or negative
-            # (a chip without room).
+            # A strict condition is violated at the bound, and a bound may be 0 or negative (a chip without room).
             violations.append(max(1, abs(value - condition.bound)) / max(1, condition.bound))
     return math.fsum(violations)
 

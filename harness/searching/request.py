@@ -1,17 +1,15 @@
 """The request for a search: each field declares an option of ``harness search`` and an argument of ``harness.search``.
 
-A field states name, types, default, help text, checks, section of the help text and known values of its option. The
-command, the Python function, the completion in a shell and docs/use/commands.md are derived from the fields, so that a
-new option is a field here and the code that reads the field.
+The command, the Python function, the completion in a shell and docs/use/commands.md are derived from the fields, so
+that a new option is a field here and the code that reads the field.
 
 ``Option[A, V](default, help, kind)``: A are the types of accepted values, V is the type of the checked value, and
-``kind`` is the click type that checks and converts. ``group`` is the section of the help text; a field with
-``group=None`` is an argument of Python only. ``known_values`` returns values for the completion in a shell.
-``source_key`` is the key of the source of the value in ``config.json``, by default the name; None for options that are
-not recorded.
+``kind`` is the click type. ``group`` is the section of the help text; a field with ``group=None`` is an argument of
+Python only. ``source_key`` is the key of the source of the value in ``config.json``, by default the name; None for
+options that are not recorded.
 """
 
-# No ``from __future__ import annotations``: ``harness.interface.options`` shows the evaluated annotations as types.
+# ``harness.interface.options`` shows the evaluated annotations as types.
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -110,7 +108,7 @@ def _chip(text: str) -> Chip:
         document["core"] = asdict(CORES[core])
     statement = {"name": path.stem, **document, "file": str(path)}
     for kind in (Core, Repetitions):
-        strict_json(kind)  # refuse unknown fields; ``harness.spaces`` cannot import ``strict_json``
+        strict_json(kind)  # refuse unknown fields
     return read_as(strict_json(Chip), json.dumps(statement, default=str), str(path))
 
 
@@ -162,7 +160,7 @@ _CHIP = Parsed("name", _chip)
 _CONDITIONS = Parsed("METRIC<=N", _conditions, between=",")
 
 
-# No slots: the generated ``__init__`` assigns each field, and ``Option.__set__`` checks and writes to ``__dict__``.
+# No slots: ``Option.__set__`` writes to ``__dict__``.
 @dataclass(frozen=True)
 class SearchRequest:
     """Checked arguments of a search; construction raises UsageError if a value is not allowed."""
@@ -179,7 +177,7 @@ class SearchRequest:
     limits: Option[str | Sequence[str] | Mapping[str, int] | None, tuple[Condition, ...] | None] = Option(
         None, "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'; may be repeated.",
         _CONDITIONS, group=Group.GOAL, flags=("--limit",))
-    # The limits of a chip are part of the text of the space, so their origin is not recorded.
+    # The limits of a chip are part of the text of the space.
     chip: Option[str | Chip | None, Chip | None] = Option(
         None, f"Chip whose flash and RAM must hold the network as exported C: {', '.join(CHIPS)}, or @FILE.toml.",
         _CHIP, group=Group.GOAL, known_values=lambda: CHIPS, source_key=None)

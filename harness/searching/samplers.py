@@ -1,7 +1,4 @@
-"""Samplers other than the surrogate model: the only module that imports samplers of Optuna and methods of users, late.
-
-A search with the default sampler imports neither.
-"""
+"""Samplers other than the surrogate model, late: a default search imports neither Optuna nor methods of users."""
 
 from __future__ import annotations
 
@@ -28,8 +25,7 @@ def check_sampler(name: str) -> None:
 def seeds_of(study_seed: int) -> Iterator[int]:
     """Yield the seeds of the proposals of a study.
 
-    Each proposal gets a new sampler or generator, so that a resumed search continues as before without a saved state of
-    the sampler.
+    Each proposal gets a new sampler or generator, so that a resumed search continues without a saved state.
     """
     for count in itertools.count():
         yield random.Random(f"{study_seed}/{count}").getrandbits(31)

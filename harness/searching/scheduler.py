@@ -1,8 +1,7 @@
 """Scheduler of a search, as pure functions: objective of a proposal, pruning, confirmations, further verifications.
 
-A run is pruned at a rung if only about one run in ten with as many errors would still reach the threshold. One network
-in ten is exempt from pruning. A run that already suffices for a confirmation at a rung ends there, too, and the network
-is trained for fewer epochs (``shorter_epochs``).
+A run is pruned at a rung if only about one run in ten with as many errors would still reach the threshold. A run that
+already suffices for a confirmation at a rung ends there, too (``shorter_epochs``).
 """
 
 from __future__ import annotations
@@ -25,22 +24,21 @@ from harness.studies.events import RungReached
 from harness.studies.study_state import Ratios, StudyState
 from harness.training.result import Result, Status
 
-# Largest number of verifications per study that do not reach tier ``verified`` (docs/project/decisions.md#28). A look
-# is a verification, which reads the test set.
+# Verifications per study that do not reach tier ``verified``, each a look at the test set
+# (docs/project/decisions.md#28).
 _MAX_LOOKS = 2
-# Shares of the epochs at which pruning is decided.
 RUNG_SHARES = (0.25, 0.5)
-# Final errors per error at a rung, 10 % quantile, by share of the epochs, measured on MNIST (diary 5); used at the
-# start of a study. 0.4 and 0.6 are the rungs of five epochs, rounded up.
+# Final errors per error at a rung, 10 % quantile, by share of the epochs, measured on MNIST (diary 5). 0.4 and 0.6 are
+# the rungs of five epochs, rounded up.
 _PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
-_OWN_RATIOS = 8  # completed runs from which the study's own ratios are used
-# The hash exempts one network in this many from pruning. Only exempt runs give an unbiased rate of wrong prunings:
-# the pruning rule has selected all the rest.
+_OWN_RATIOS = 8  # completed runs that replace ``_PRIOR_RATIO``
+# By hash, from pruning. Only exempt runs give an unbiased rate of wrong prunings: the pruning rule has selected all the
+# rest.
 _EXEMPT_ONE_IN = 10
-_MIN_SHARE = 0.5  # least epochs of a shorter training, as a share of the epochs until the rung (set by hand)
+_MIN_SHARE = 0.5  # least epochs of a shorter training, over the epochs until the rung (set by hand)
 
 
-# Weights of the first of two metrics, in cyclic order: both equally, each alone, then two mixtures.
+# Of the first of two metrics, in cyclic order: both equally, each alone, then two mixtures.
 WEIGHTS = (0.5, 1.0, 0.0, 0.75, 0.25)
 
 
@@ -53,7 +51,7 @@ class Turn:
 
 
 def turn_at(config: StudyConfig, trial: int) -> Turn:
-    """Return the turn of the proposal with number ``trial``; for a single metric all turns are equal."""
+    """Return the turn of proposal ``trial``; for a single metric all turns are equal."""
     objective = objective_of(config, WEIGHTS[trial % len(WEIGHTS)])
     return Turn(objective, combined_cost(config.limits, objective))
 
@@ -64,7 +62,7 @@ def rungs(epochs: int) -> tuple[int, ...]:
 
 
 def next_rung(config: StudyConfig, epochs: int, epoch: int) -> int | None:
-    """Return the first rung after ``epoch`` in a training of ``epochs`` epochs; None if no rung is left."""
+    """Return the first rung after ``epoch``; None if no rung is left."""
     return next((rung for rung in config.rungs_of(epochs) if rung > epoch), None)
 
 
@@ -75,9 +73,7 @@ def at_rung(
 
     Args:
         result: Run up to the rung, evaluated on the validation images.
-        ratios: Ratios of final errors to errors at a rung, ascending, from the study's completed runs
-            (``StudyState.ratios``).
-        threshold_pct: Validation accuracy to reach, in per cent.
+        ratios: Ratios of final errors to errors at a rung, ascending (``StudyState.ratios``).
         is_hopeless: Pruning rule of an external method, which exempts no network; None for the default rule.
     """
     validation = result.required_validation
@@ -113,13 +109,10 @@ def shorter_epochs(
 ) -> int | None:
     """Return the epochs of a training that replaces a first run at a rung; None if the run goes on.
 
-    A complete training of the epochs until the rung makes about as many errors as the run at the rung, whose learning
-    rate is still high (diary 185). If the errors at the rung would already give a ``chance_to_confirm`` of
-    ``CONFIDENCE``, all later epochs and a confirmation at full length are a waste of time. The answer is the largest
-    choice up to the rung, at least ``_MIN_SHARE`` of these epochs, if the network was not proposed with this choice.
-
-    Args:
-        result: Run up to the rung, evaluated on the validation images.
+    A complete training of these epochs makes about as many errors as the run at the rung, whose learning rate is still
+    high (diary 185). If these errors give a ``chance_to_confirm`` of ``CONFIDENCE``, later epochs and a confirmation at
+    full length are a waste of time. The answer is the largest choice up to the rung, at least ``_MIN_SHARE`` of these
+    epochs, if the network was not proposed with this choice.
     """
     complete_candidate = replace(candidate, first_run=replace(result, status=Status.COMPLETE))
     if not complete_candidate.passed_first or complete_candidate.chance_to_confirm < CONFIDENCE:
@@ -141,10 +134,10 @@ def next_to_confirm(
     value = chance to be confirmed * log(lowest confirmed cost / cost) / (missing seeds * seconds per seed)
 
     Args:
-        candidates: Candidates to choose from; confirmed candidates only set the lowest confirmed cost.
-        turn: Objective that defines the costs, and the limit of the costs if no candidate is confirmed.
+        candidates: Confirmed candidates only set the lowest confirmed cost.
+        turn: Objective of the costs, and their limit if no candidate is confirmed.
         being_confirmed: Number of fresh seeds in training, by trial.
-        seconds: Function that returns the expected seconds of a run of a candidate; by default all are equal.
+        seconds: Expected seconds of a run of a candidate.
 
     Returns:
         The candidate; None if no candidate is due another fresh seed.
@@ -156,7 +149,7 @@ def next_to_confirm(
         return len(candidate.fresh_runs) + being_confirmed.get(candidate.proposal.trial, 0)
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
-        # Beyond the fewest seeds of a confirmation, seeds are added one at a time.
+        # Further seeds are added one at a time.
         seeds_due = max(1, max(CONFIRM_SEEDS, candidate.confirm_seeds) - seeds_begun(candidate))
         cost = combined_cost(candidate.costs, turn.objective)
         value = candidate.chance_to_confirm * math.log(cost_bound / cost) / (seeds_due * max(1e-9, seconds(candidate)))
@@ -165,7 +158,7 @@ def next_to_confirm(
     choices = [
         each
         for each in candidates
-        # The cheapest test comes first, as there may be thousands of candidates.
+        # The cheapest test first, as there may be thousands of candidates.
         if combined_cost(each.costs, turn.objective) < cost_bound
         and each.seeds_wanted > seeds_begun(each)
         and not each.is_confirmed

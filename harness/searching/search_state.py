@@ -1,7 +1,6 @@
 """The runtime state of a search: the state of its study, jobs, measured pace and remaining time.
 
-A resumed search rebuilds the state from the log. Only the fields that ``loop.py`` sets (interruption, crashes, reasons
-of the end) belong to a single session.
+A resumed search rebuilds the state from the log; only the fields that ``loop.py`` sets belong to a single session.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ class Moment:
 
     Attributes:
         state: State of the study, which keeps changing.
-        jobs: Job of each worker; None for an idle worker.
-        nodes: Name of the cluster node of each worker, in the order of ``jobs``; an empty name on this machine.
+        jobs: None for an idle worker.
+        nodes: Cluster node of each job; an empty name on this machine.
     """
 
     elapsed: float
@@ -76,17 +75,15 @@ class Search:
     """A running search on a study.
 
     Attributes:
-        log: Log of the study; None for a search in memory, which writes no files.
-        executor: Executor that trains, and the clock of the search.
-        observers: Objects that receive each log entry and each snapshot.
-        session_start: Start of this session on the executor's clock, in seconds.
+        log: None for a search in memory, which writes no files.
+        executor: Also the clock of the search.
+        observers: Receive each log entry and each snapshot.
+        session_start: Start on the executor's clock, in seconds.
         is_hopeless: Pruning rule of an external method; None for the rule of ``scheduler.at_rung``.
         logs_forecast: Whether to log a forecast (``SearchForecast``) after the first networks.
-        timing: Measured over estimated seconds of the runs.
-        turn: Objective and limit of the next proposal.
         waiting: Jobs to continue after a rung, to resume or to retry.
-        failures: Number of crashes or exceeded limits, by run (trial, purpose, index of the seed).
-        interrupted: Whether the user has asked to stop; no job is started any more.
+        failures: Crashes or exceeded limits, by run (trial, purpose, index of the seed).
+        interrupted: Whether the user has asked to stop.
         finished: Whether an earlier session ended with at least this effort, or no further verification is allowed.
         why_no_proposal: Reason why the proposer finds no network; empty otherwise.
         lacks_time: Whether more time might yield a proposal, if ``why_no_proposal`` is not empty.
@@ -131,7 +128,7 @@ class Search:
         self.observers = (*self.observers, observer)
 
     def add(self, event: Event, elapsed: float | None = None) -> None:
-        """Append an event to the log, apply the event and inform the observers; ``elapsed`` is by default now."""
+        """Append an event to the log, apply it and inform the observers; ``elapsed`` is by default now."""
         seconds = self.elapsed if elapsed is None else elapsed
         entry = Entry(seconds, event, datetime.now(UTC).isoformat(timespec="seconds"))
         if self.log is not None:
@@ -150,7 +147,7 @@ class Search:
             observer.on_tick(moment)
 
     def take(self, entry: Entry[Event]) -> None:
-        """Apply an entry of the log; a proposal starts the next turn, and an ended run updates the timing."""
+        """Apply an entry of the log; a proposal starts the next turn, an ended run updates the timing."""
         self.state.apply(entry)
         if isinstance(entry.event, Proposal):
             self.turn = turn_at(self.config, len(self.state.candidates))
@@ -163,7 +160,7 @@ class Search:
 
     @property
     def max_cost(self) -> int:
-        """Largest allowed cost of the next proposal in this turn; falls with the lowest confirmed cost."""
+        """Largest allowed cost of the next proposal; falls with the lowest confirmed cost."""
         if not self.switches.falling_budget:
             return self.turn.limit
         front = confirmed_front(self.state.contenders.values())
@@ -171,17 +168,17 @@ class Search:
         return min([self.turn.limit, *(cost - 1 for cost in costs)])
 
     def inquiry(self, max_cost: int) -> Inquiry:
-        """Return the request for a network of at most the cost ``max_cost`` at this moment."""
+        """Return the request for a network of at most the cost ``max_cost``."""
         state = self.state
         return Inquiry(max_cost, state.candidates, self.time_left(), self.turn.objective, state.missed_trials)
 
     # Jobs -----------------------------------------------------------------------------------------------------
 
     def job(self, candidate: Candidate, purpose: Purpose, seed_index: int) -> Job:
-        """Return the first job of a run of a candidate; a run with purpose SEARCH stops at every rung."""
+        """Return the first job of a run; a run with purpose SEARCH stops at every rung."""
         proposal = candidate.proposal
         recipe, recipe_name = self.config.recipe_of(proposal.epochs)
-        # Baselines are cheap and serve as a comparison, so train them to the end.
+        # Baselines are cheap and serve as a comparison.
         has_rungs = purpose is Purpose.SEARCH and proposal.origin != BASELINE
         return Job(
             architecture=proposal.architecture,
@@ -225,11 +222,11 @@ class Search:
 
     @property
     def workers(self) -> int:
-        """Number of workers now (cluster nodes come and go); the planned number before the executor has started."""
+        """Number of workers now (cluster nodes come and go); before the start, the planned number."""
         return len(self.executor.slots()) or self.effort.workers
 
     def time_left(self) -> TimeLeft:
-        """Return the time limits of the next training, such that the network can still be confirmed and verified."""
+        """Return the time limits of the next training, whose network can still be confirmed and verified."""
         workers = self.workers
         factors = {family: self.timing.family_factor(family) for family in self.timing.families}
         time_left = TimeLeft(self.timing.images, self.timing.measured_pace, workers=workers, family_factors=factors)
@@ -272,7 +269,7 @@ class Search:
         """Return the seconds reserved for verifying the smallest confirmed candidate, or every network of a front.
 
         Without a confirmed candidate whose verification still fits, the seconds are for the first network of
-        ``likeliest`` whose verification does. No seconds are reserved for a verification that does not fit any more.
+        ``likeliest`` whose verification does.
         """
         if self.effort.seconds is None:
             return 0.0
@@ -292,7 +289,7 @@ class Search:
         return likeliest(candidates, self.config.target_pct)
 
     def run_seconds(self, candidate: Candidate) -> float:
-        """Return the seconds of a whole run at the present pace: the mean of the complete runs, else an estimate."""
+        """Return the seconds of a whole run at the present pace: the mean of complete runs, else an estimate."""
         seconds = [run.train_seconds for run in candidate.runs if run.status is Status.COMPLETE]
         if seconds:
             return statistics.mean(seconds) * self.timing.change_since(candidate.proposal.trial)
@@ -303,11 +300,11 @@ class Search:
         return factor * self.timing.measured_pace.seconds(epochs, self.data.train_size, step_macs)
 
     def verify_seconds(self, candidate: Candidate, seeds: int = VERIFIED_SEEDS) -> float:
-        """Return the wall-clock seconds of verifying a candidate on ``seeds`` seeds, including a safety margin."""
+        """Return the seconds of verifying a candidate, with a safety margin."""
         return time_budget.verification_seconds(self.run_seconds(candidate), self.workers, self.timing.images, seeds)
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = VERIFIED_SEEDS) -> float:
-        """Return ``verify_seconds`` without the margin: the least remaining time at which a verification may start."""
+        """Return ``verify_seconds`` without the margin: the least time left at which a verification may start."""
         return (self.verify_seconds(candidate, seeds) - time_budget.caution_seconds(self.timing.images)) / CAUTION
 
     def is_in_time(self, candidate: Candidate) -> bool:

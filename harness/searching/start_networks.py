@@ -22,8 +22,7 @@ class StartNetworks:
 
     Attributes:
         name: ``leaderboard``, or the name of a study.
-        networks: Rows of the leaderboard that reached their target, or all networks that the study has confirmed, later
-            refuted networks included.
+        networks: Rows of the leaderboard that reached their target, or all networks that the study ever confirmed.
     """
 
     name: str
@@ -34,11 +33,7 @@ class StartNetworks:
 
     @classmethod
     def read(cls, name: str, workspace: Workspace) -> StartNetworks:
-        """Return the networks of the leaderboard or of a study.
-
-        Raises:
-            UsageError: There is no study of this name.
-        """
+        """Return the networks of the leaderboard or of a study; UsageError for an unknown name."""
         if name == "leaderboard":
             return cls(name, tuple(row.architecture for row in leaderboard_rows(workspace) if row.reached))
         folder = find_study(name, workspace)
@@ -50,11 +45,7 @@ class StartNetworks:
         return cls(name, tuple(study.proposals[each.event.trial].architecture for each in confirmations))
 
     def suitable(self, space: SearchSpace, budget: int) -> tuple[str, ...]:
-        """Return the networks that a space and a budget allow, in alphabetical order.
-
-        Raises:
-            UsageError: No network is allowed.
-        """
+        """Return the networks that a space and a budget allow, in alphabetical order; UsageError without any."""
         texts = {str(each) for each in self.networks if judge(space, each, budget).accepted}
         if not texts:
             shape = "x".join(map(str, space.task.input_shape))

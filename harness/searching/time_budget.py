@@ -17,19 +17,19 @@ from harness.training.executors.base import Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 
-# Costs of a training step per image, in equivalent multiply-adds of a kernel larger than 1x1. Fitted to 34 networks
-# of ten families, with a standard deviation of the log of 0.05 (diary 141).
+# Of a training step per image, in equivalent multiply-adds of a kernel larger than 1x1. Fitted to 34 networks of ten
+# families, with a standard deviation of the log of 0.05 (diary 141).
 _NUMBER_MACS = 6.1  # per number of a map, through BN, rectifier, pooling and the gradients
 _PARAMETER_MACS = 20.0  # per parameter, for the optimizer's step, in a batch of 32
 _POINTWISE_MACS = 1.9  # additional cost per multiply-add of a 1x1 kernel
 _GROUPED_MACS = 0.6  # additional cost per multiply-add of a depthwise or grouped kernel
-# Seconds of an epoch on all 60,000 training images over those on the search split's 50,000.
+# An epoch on 60,000 training images over an epoch on the search split's 50,000.
 VERIFY_FACTOR = 1.2
-_MAX_VERIFY_SEEDS = 8  # largest number of seeds of a verification
+_MAX_VERIFY_SEEDS = 8  # of a verification
 _FAMILY_SECONDS = 30.0  # s, added to measured and estimated seconds of a family, which shrinks the ratio towards 1
-_RECENT_RUNS = 8  # latest runs per node that count for the pace (diary 141)
+_RECENT_RUNS = 8  # per node, that count for the pace (diary 141)
 CAUTION = 1.1  # safety factor on estimated seconds
-FEW_IMAGES = 10_000  # training images; with fewer, the shortest trainings take about a second, and files are small
+FEW_IMAGES = 10_000  # training images; with fewer, the shortest trainings take about a second
 
 
 @lru_cache(maxsize=50_000)
@@ -48,10 +48,8 @@ def step_macs_of(analysis: Analysis) -> float:
 def equivalent_macs(macs: int, numbers: int, parameters: int, grouped_macs: int = 0, pointwise_macs: int = 0) -> float:
     """Return the cost of a training step per image, in equivalent multiply-adds of kernels larger than 1x1.
 
-    Args:
-        numbers: Numbers of all maps.
-        grouped_macs: Multiply-adds of depthwise and grouped kernels, included in ``macs``.
-        pointwise_macs: Multiply-adds of 1x1 kernels, included in ``macs``.
+    ``numbers`` are of all maps; ``macs`` includes ``grouped_macs``, of depthwise and grouped kernels, and
+    ``pointwise_macs``, of 1x1 kernels.
     """
     kernels = macs + _GROUPED_MACS * grouped_macs + _POINTWISE_MACS * pointwise_macs
     return kernels + _NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
@@ -61,10 +59,7 @@ def equivalent_macs(macs: int, numbers: int, parameters: int, grouped_macs: int 
 class Pace:
     """Seconds of a training step per image on a single core: ``seconds_an_image`` + ``seconds_a_mac`` * ``step_macs``.
 
-    Attributes:
-        seconds_an_image: Seconds per image, independent of the network.
-        seconds_a_mac: Seconds per equivalent multiply-add (``equivalent_macs``).
-        recipe: Recipe with several starts, whose epochs count too; None for a single start.
+    ``recipe`` has several starts, whose epochs count too; None for a single start.
     """
 
     seconds_an_image: float
@@ -81,21 +76,19 @@ class Pace:
         return replace(self, recipe=recipe if recipe.starts > 1 else None)
 
 
-# Pace on a core of a two-core CPU machine, by engine; the first runs correct the pace for faster or slower cores.
-# ``native``: fitted to the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core of the measurement.
-# ``torch``: fitted to the four networks of measurements/results/throughput.json and to seven of 0.2 to 4.6 million
-# ``step_macs``, for a core 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of
-# tables, whose published results (measurements/results) have this pace. For images of a few hundred numbers, ``native``
-# is slower than measured by a factor of 2 to 30, but with the measured pace four versions of the search found larger
-# networks (diaries 175 and 177).
+# On a core of a two-core CPU machine; the first runs correct the pace for faster or slower cores. ``native``: fitted to
+# the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core of the measurement. ``torch``: fitted to
+# the four networks of measurements/results/throughput.json and to seven of 0.2 to 4.6 million ``step_macs``, for a core
+# 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of tables, whose published results
+# (measurements/results) have this pace. For images of a few hundred numbers, ``native`` is slower than measured by a
+# factor of 2 to 30, but with the measured pace searches found larger networks (diaries 175 and 177).
 _PACES = {"torch": Pace(2.7e-4, 3.1e-10), "native": Pace(1.2e-5, 5.4e-11), "recorded": Pace(1.85e-4, 3.35e-11)}
-# Pace of a single process on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million
-# multiply-adds, three epochs each (diary 119).
+# On an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million multiply-adds (diary 119).
 _GPU_PACE = Pace(1.3e-5, 4.0e-12)
 
 
 def pace_of(engine: str, device: str) -> Pace:
-    """Return the prior pace of engine ``native``, ``torch`` or ``recorded`` on a device, before any run."""
+    """Return the prior pace of engine ``native``, ``torch`` or ``recorded`` on a device."""
     return _PACES[engine] if device == "cpu" else _GPU_PACE
 
 
@@ -114,7 +107,6 @@ class Timing:
     same node.
 
     Attributes:
-        images: Training images per epoch.
         recent: Latest runs by node, oldest first.
         families: By family, the sum of measured seconds, each divided by the slowdown of the node for the remaining
             families, and the sum of estimated seconds.
@@ -130,9 +122,7 @@ class Timing:
     def add(self, run: Result, macs: float, node: str = "") -> None:
         """Add a run that has ended; runs without an epoch or without known multiply-adds are ignored.
 
-        Args:
-            macs: Equivalent multiply-adds of a training step per image (``step_macs``).
-            node: Name of the cluster node that trained; empty on this machine.
+        ``macs`` is ``step_macs``; ``node`` is the cluster node, empty on this machine.
         """
         if not (run.history and run.macs):
             return
@@ -174,7 +164,7 @@ class Timing:
 
     @property
     def measured_pace(self) -> Pace:
-        """The prior pace times the slowdown of the slowest node; the prior pace without a measured run."""
+        """The prior pace times the slowdown of the slowest node, if measured."""
         factor = self.slowdown() or 1.0
         image = factor * self.pace.seconds_an_image
         return replace(self.pace, seconds_an_image=image, seconds_a_mac=factor * self.pace.seconds_a_mac)
@@ -185,16 +175,14 @@ class TimeLeft:
     """Remaining time of a search, and the present pace of the trainings.
 
     Attributes:
-        longest_training: Seconds of the longest training whose network can still be confirmed and verified; infinite
-            for no limit.
-        seconds_left: Remaining seconds of the search, verification included; infinite for no limit.
-        elapsed: Elapsed seconds of the search; 0 without a time limit.
+        longest_training: Longest training whose network can still be confirmed and verified; infinite for no limit.
+        seconds_left: Verification included; infinite for no limit.
+        elapsed: Seconds; 0 without a time limit.
         family_factors: ``Timing.family_factor`` by family; 1 for a missing family.
         spare_seconds: Seconds left after verifying the incumbent and, in case of a miss, a second confirmed network if
             there is one, or for two metrics after verifying the whole front; infinite without a time limit or a
             network to verify.
-        is_over: Function that returns whether only the time reserved for the verification is left, so that the choice
-            of a network stops.
+        is_over: Returns whether only the time of the verification is left, so that the choice of a network stops.
     """
 
     images: int
@@ -217,8 +205,8 @@ class Effort:
     """Limits on the resources of a search; not part of the study's configuration.
 
     Attributes:
-        seconds: Time of all sessions together, including the verification; None for no limit.
-        trials: Maximum number of trials without the baselines; None for no limit.
+        seconds: All sessions together, verification included; None for no limit.
+        trials: Without the baselines; None for no limit.
         engine: ``native`` or ``torch``; ``recorded`` for the runs of a table.
     """
 
@@ -242,13 +230,13 @@ class Effort:
             return self.trials is not None and last.trials is not None and self.trials <= last.trials
         if last.seconds is None:
             return last.reason == EndReason.EXHAUSTED
-        # With more time, networks that were too slow before become feasible.
+        # Networks that were too slow before become feasible.
         has_ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
         return has_ended and self.seconds is not None and self.seconds <= last.seconds
 
 
 def verify_seeds(workers: int) -> int:
-    """Return the number of seeds of a verification: the fewest, or more, up to the most, without a further round."""
+    """Return the number of seeds of a verification: as many as fit into the fewest rounds, up to the most."""
     return min(_MAX_VERIFY_SEEDS, rounds(VERIFIED_SEEDS, workers) * workers)
 
 
@@ -258,7 +246,7 @@ def rounds(seeds: int, workers: int) -> int:
 
 
 def caution_seconds(images: int) -> float:
-    """Return the seconds reserved for starting processes and writing files, for ``images`` training images.
+    """Return the seconds reserved for starting processes and writing files.
 
     With few images, 90 % of 214 verifications took at most 6.1 s more than the trainings alone (diary 180).
     """
@@ -266,24 +254,15 @@ def caution_seconds(images: int) -> float:
 
 
 def verification_seconds(run_seconds: float, workers: int, images: int, seeds: int = VERIFIED_SEEDS) -> float:
-    """Return the seconds of a verification with a safety margin.
-
-    Args:
-        run_seconds: Seconds of a training on the images of the search.
-        images: Training images of the search.
-        seeds: Number of trainings of the verification.
-    """
+    """Return the seconds of a verification with a safety margin; ``run_seconds`` and ``images`` are of the search."""
     return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * run_seconds + caution_seconds(images)
 
 
 def search_factor(workers: int, seeds: int) -> float:
     """Return the seconds in which a network is trained, confirmed and verified, per second of a training.
 
-    Training and confirmation take ``CAUTION * (1 + rounds)`` trainings, with the rounds of the fresh seeds. The
-    verification takes ``CAUTION * VERIFY_FACTOR * rounds`` trainings, with the rounds of the verification seeds.
-
-    Args:
-        seeds: Fresh seeds of a confirmation.
+    ``seeds`` are the fresh seeds of a confirmation. Training and confirmation take ``CAUTION * (1 + rounds)``
+    trainings, the verification ``CAUTION * VERIFY_FACTOR * rounds``, each with the rounds of its seeds.
     """
     return CAUTION * (1 + rounds(seeds, workers)) + CAUTION * VERIFY_FACTOR * rounds(VERIFIED_SEEDS, workers)
 
@@ -291,16 +270,13 @@ def search_factor(workers: int, seeds: int) -> float:
 def longest_training(seconds_left: float, workers: int, images: int, seeds: int) -> float:
     """Return the longest training in seconds, such that a network can be trained, confirmed and verified in time.
 
-    Args:
-        seconds_left: Remaining seconds of the search.
-        images: Training images of the search.
-        seeds: Fresh seeds of a confirmation.
+    ``images`` are of the search, ``seeds`` the fresh seeds of a confirmation.
     """
     return max(0.0, seconds_left - caution_seconds(images)) / search_factor(workers, seeds)
 
 
 def least_seconds(images: int) -> float:
-    """Return the seconds in which a search on ``images`` training images usually has an answer on two cores.
+    """Return the seconds in which a search usually has an answer on two cores.
 
     Ten minutes for MNIST, three minutes for the 4,000 images of ``mnist-5k`` (docs/use/search.md).
     """

@@ -17,7 +17,7 @@ from harness.spaces.space_errors import NotationError, UnknownNameError, nearest
 
 _FILES = resources.files("harness.spaces").joinpath("declared")
 _CATALOG = tomllib.loads(_FILES.joinpath("catalog.toml").read_text("utf-8"))
-SPACES: Mapping[str, str] = _CATALOG["spaces"]  # description of each search space, by name
+SPACES: Mapping[str, str] = _CATALOG["spaces"]  # by name
 PRESETS: Mapping[str, str] = _CATALOG["networks"]  # text of each network, by name
 NOTES: Mapping[str, str] = _CATALOG["notes"]  # sentence on each network that needs an explanation, by name
 # Names of networks without a preset: family, number of parameters and, if two networks share these, digits of the hash.
@@ -32,7 +32,7 @@ def name_of(network_hash: str) -> str | None:
 def space(name: str, task: Task = MNIST) -> SearchSpace:
     """Return a search space for a task.
 
-    ``name`` is a space of the catalog, whose ten outputs become the classes of the task, or ``@PATH`` for a file.
+    ``name`` is in the catalog, and its ten outputs become the classes of the task, or is ``@PATH``.
 
     Raises:
         UnknownNameError: No space has this name, or the file cannot be read.
@@ -60,7 +60,7 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
         raise UnknownNameError(message, hint=f"to read the file, write @{name}" if is_file else nearest(name, SPACES))
     text = _FILES.joinpath(f"{name}.space").read_text("utf-8")
     if task.classes != MNIST.classes:
-        # The text for ten classes must not change, because the seeds of searches are derived from the text.
+        # Seeds of searches are derived from the text for ten classes, which must not change.
         text = re.sub(r"(linear|conv1x1)\(10\b", r"\1(classes", text)
     return parse_space(text, name, task)
 

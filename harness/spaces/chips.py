@@ -14,8 +14,8 @@ from harness.spaces.network import Analysis, Task
 from harness.spaces.space import Condition, Metric
 from harness.spaces.space_errors import UnknownNameError, counted, nearest
 
-# ``Chip.limits`` does not know the network, and reserves as many bytes of stack for the buffers of convolutions as
-# network eab8ff needs (``chips.toml``). ``Fit`` uses the buffers of the network itself.
+# ``Chip.limits`` does not know the network, and reserves the stack for the buffers of convolutions that network eab8ff
+# needs (``chips.toml``).
 _ALLOWED_BUFFER_BYTES = 588
 
 
@@ -23,8 +23,7 @@ _ALLOWED_BUFFER_BYTES = 588
 class Chip:
     """A chip that runs only the exported network.
 
-    Attributes:
-        file: Path of the user's chip file; empty for chips in ``chips.toml``.
+    ``file`` is the path of the user's chip file; empty for chips in ``chips.toml``.
     """
 
     name: str
@@ -56,11 +55,7 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Resources that a network needs on a chip, with program, image and stack.
-
-    Attributes:
-        optimise: Optimisation of the exported C; SPEED requires ``Core.speed``.
-    """
+    """Resources that a network needs on a chip, with program, image and stack; SPEED requires ``Core.speed``."""
 
     chip: Chip
     analysis: Analysis
@@ -89,13 +84,13 @@ class Fit:
 
     @property
     def milliseconds(self) -> float:
-        """Estimated time per image in milliseconds; raises ValueError if the costs of ``optimise`` are unknown."""
+        """Estimated time per image; raises ValueError if the costs of ``optimise`` are unknown."""
         cycles = self.chip.core.cycles_per_image(self._plan, self.analysis.macs, self.optimise)
         return 1_000 * cycles / self.chip.clock_hz
 
     @property
     def lack(self) -> str:
-        """Text with the missing bytes of flash and RAM; empty if the network fits.
+        """Missing bytes of flash and RAM; empty if the network fits.
 
         Ops without an integer form count with assumed bytes, so a network that fits may not be exportable.
         """

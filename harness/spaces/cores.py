@@ -23,7 +23,7 @@ from harness.spaces.ops.integer_form import Reduction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repetitions:
-    """Repetitions of each kind of work in the exported C per image, or clock cycles per repetition.
+    """Repetitions of each kind of work per image, or clock cycles per repetition.
 
     *Blocks* and *planes* are the two ways in which C for speed computes a convolution (``fast_kernels``). In C for size
     all convolutions count as blocks, and each sum as a call of ``dot``.
@@ -38,8 +38,8 @@ class Repetitions:
         macs: Multiply-adds of blocks.
         rest: Numbers or multiply-adds of ``dot`` that remain after the passes of four.
         outputs: Outputs of blocks, before pooling.
-        shared_outputs: The same, if other steps use the function for outputs too, which takes longer then: for size
-            steps without a convolution, for speed planes.
+        shared_outputs: The same, if other steps use the function for outputs too, which takes longer: for size steps
+            without a convolution, for speed planes.
         plane_outputs: Outputs of planes, before pooling.
         lines: Numbers in the lines of planes.
         slides: Calls of a function ``slide``.
@@ -142,11 +142,11 @@ class Core:
     """A type of processor, with the costs of the exported C program that is optimised for size.
 
     Attributes:
-        program_bytes: Bytes of flash for code and tables, without the constants of the network.
-        stack_bytes: Bytes of stack without the buffers of convolutions (``IntegerPlan.buffers``, ``fast_buffers``).
+        program_bytes: Flash for code and tables, without the constants of the network.
+        stack_bytes: Stack without the buffers of convolutions (``IntegerPlan.buffers``, ``fast_buffers``).
         cycles: Clock cycles per repetition; None if ``cycles_a_mac`` is given.
         cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included; else None.
-        speed: Costs of the program that is optimised for speed; None if unknown.
+        speed: Costs of code for speed; None if unknown.
 
     Raises:
         ValueError: Neither or both of ``cycles`` and ``cycles_a_mac`` are given, a number is negative, or all are 0.
@@ -167,7 +167,7 @@ class Core:
             raise ValueError("the cycles of a core must not be negative, and some must be above 0")
 
     def costs(self, optimise: Optimisation) -> Core:
-        """Return the costs of the program with an optimisation; raise ValueError if the costs are unknown."""
+        """Return the costs with an optimisation; raise ValueError if unknown."""
         costs = self if optimise is Optimisation.SIZE else self.speed
         if costs is None:
             raise ValueError("the core has no costs for speed")
@@ -189,5 +189,5 @@ def _core(speed: Mapping[str, Any] | None = None, *, cycles: Mapping[str, float]
     return Core(cycles=Repetitions(**cycles), speed=None if speed is None else _core(**speed), **figures)
 
 
-# Cores of ``chips.toml``, by name. Each of these cores has ``speed``; only a core of a user's file may lack the key.
+# Each has ``speed``; only a core of a user's file may lack the key.
 CORES = {name: _core(**figures) for name, figures in TABLES["cores"].items()}

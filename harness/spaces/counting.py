@@ -14,7 +14,7 @@ from harness.spaces import space as spaces
 from harness.spaces.network import Analysis
 from harness.spaces.space import Draw, Feasibility, SearchSpace, judge
 
-MAX_EXACT = 5_000  # configurations; larger spaces are sampled instead of enumerated
+MAX_EXACT = 5_000  # configurations; larger spaces are sampled
 _CONFIDENCE = 0.95  # of the interval of a sampled space
 _DESCENTS = 12  # in a larger space, from as many draws; 1 to 4 s
 MAX_RECORDED = 100_000  # configurations; a table of a larger space contains a sample; enumeration takes ten seconds
@@ -36,11 +36,11 @@ class FeasibleCount:
 
     Attributes:
         derivations: Number of all configurations; JSON documents use this name as a key.
-        exact: Whether every configuration was examined, so that ``low`` equals ``high``.
-        looked_at: Number of examined configurations; if not exact, a uniform random sample.
+        exact: Whether every configuration was examined.
+        looked_at: Examined configurations; if not exact, a uniform random sample.
         confidence: Confidence level of the interval; 1 if exact.
-        median_macs: Median multiply-adds of the accepted configurations, None without any; ``median_numbers`` are the
-            numbers in all maps of an image.
+        median_macs: Median multiply-adds of the accepted configurations; ``median_numbers`` are of all maps of an
+            image.
     """
 
     low: int
@@ -65,8 +65,8 @@ def feasible(
 ) -> FeasibleCount:
     """Return the number of feasible configurations, with at most ``budget`` parameters.
 
-    Spaces of up to ``MAX_EXACT`` configurations are enumerated. For larger spaces, ``samples`` configurations are drawn
-    uniformly, and the interval is the Clopper-Pearson interval (Biometrika 26, 1934, page 404).
+    Spaces of up to ``MAX_EXACT`` configurations are enumerated. Of larger spaces, ``samples`` configurations are drawn
+    uniformly for the Clopper-Pearson interval (Biometrika 26, 1934, page 404).
     """
     total = space.configurations
     exact = total <= MAX_EXACT
@@ -74,7 +74,7 @@ def feasible(
     draws = spaces.enumerate_draws(space) if exact else (spaces.draw(space, chooser) for _ in range(samples))
     analyses: list[Analysis] = []
     times: Counter[str] = Counter()  # rejections by reason
-    first: dict[str, tuple[str, str]] = {}  # network and message of the first rejection, by reason
+    first: dict[str, tuple[str, str]] = {}  # network and message, by reason
     for proposal in draws:
         feasibility = judge(space, proposal.architecture, budget)
         if feasibility.reason is not None:
@@ -103,7 +103,7 @@ def feasible(
 
 
 def smallest(space: SearchSpace, budget: int = 0) -> Feasibility:
-    """Return the feasibility of the accepted network with the fewest parameters; if none is accepted, of the nearest.
+    """Return the accepted network with the fewest parameters; if none is accepted, the nearest.
 
     Spaces of more than ``MAX_EXACT`` configurations are searched by local descents, which may miss the smallest
     network, until a network has at most ``budget`` parameters.

@@ -26,13 +26,13 @@ class Optimisation(StrEnum):
 
 
 def stored_plan(plan: IntegerPlan, optimise: Optimisation) -> IntegerPlan:
-    """Return the plan with the bits per weight that C stores: the code for speed has a byte per weight."""
+    """Return the plan with the bits per weight that C stores: a byte in code for speed."""
     return replace(plan, weight_bits=WIDE_BITS) if optimise is Optimisation.SPEED else plan
 
 
-_EXPANDED_BYTES = 640  # largest number of weights of a kernel in all poses that may be on the stack, a byte each
+_EXPANDED_BYTES = 640  # of a kernel in all poses on the stack, a byte each
 _MAX_PLACES = 256  # kernel positions whose indices fit into the uint8 numbers of an order table
-_LINE_BYTES = 128  # bytes of stack for the lines of a tile: 28 output columns of a 3x3 kernel need 90
+_LINE_BYTES = 128  # of stack for the lines of a tile: 28 output columns of a 3x3 kernel need 90
 
 
 def _reads_single_channel(step: IntegerStep) -> bool:
@@ -46,7 +46,7 @@ def reads_planes(plan: IntegerPlan, step: IntegerStep) -> bool:
 
     A network without a depthwise step computes all steps in blocks, so that the exported code for planes is left out.
     """
-    # Most steps read several channels, so the other steps are rarely looked at.
+    # Most steps read several channels.
     return _reads_single_channel(step) and any(
         _reads_single_channel(each) and plan.maps[each.source].shape[0] > 1 for each in plan.steps
     )
@@ -61,7 +61,7 @@ def _groups(plan: IntegerPlan, step: IntegerStep) -> int:
 
 
 def is_expanded(plan: IntegerPlan) -> bool:
-    """Return whether each step in blocks first writes the weights of all poses to the stack (*expands* the kernel).
+    """Return whether steps in blocks first write the weights of all poses to the stack (*expand* the kernel).
 
     This applies to a network with poses and few weights. Otherwise each window is copied once per pose.
     """
@@ -88,7 +88,7 @@ def block_filters(plan: IntegerPlan, step: IntegerStep) -> int:
 
 
 def block_sizes(filters: int) -> list[int]:
-    """Return the sizes of the blocks into which neighbouring filters are divided, as ``next_block`` in the C code.
+    """Return the sizes of the blocks of neighbouring filters, as ``next_block`` in the C code.
 
     A block has at most 4 filters, because more sums need further registers. Three filters at once are nearly as fast as
     four, so 10 filters become 3, 3 and 4.
@@ -145,7 +145,7 @@ class FastBuffers:
 
 
 def fast_buffers(plan: IntegerPlan) -> FastBuffers:
-    """Return the stack buffers of the C code that is optimised for speed, each as large as the largest step needs."""
+    """Return the stack buffers of C code for speed, each as large as the largest step needs."""
     has_expanded_kernels = is_expanded(plan)
     sizes = [FastBuffers()]
     for step in plan.steps:

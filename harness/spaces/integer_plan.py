@@ -1,7 +1,5 @@
 """Plan of the integer form of a network: steps, sizes of constants and placement of the maps.
 
-The plan is derived from the integer forms of the ops (``Op.integer``); no op class is named here.
-
 A step is a single loop nest on a chip: a convolution or linear layer, fused with the normalisation, sum, rectifier and
 pooling that follow directly, or some of these without a layer. Maps hold 8-bit numbers, channels innermost: ``uint8``
 for images and after a ReLU, ``int8`` otherwise. The last step computes an int32 logit per class. The maps are stored in
@@ -20,11 +18,11 @@ from harness.spaces.ops.integer_form import KernelForm, PoolingForm, RectifierFo
 from harness.spaces.ops.op import Op, Role, Shape
 from harness.spaces.space_errors import NoIntegerFormError
 
-WIDE_BITS = 8  # bits of a weight by default, and of a factor (``KernelForm.factors``)
-_NUMBER_BYTES = 2  # size of a multiplier or a bias (int16)
-_PARAMETER_BYTES = 4  # assumed bytes of constants per parameter of an op without an integer form
-OpPath = tuple[int, ...]  # index in the network, followed by an index inside each residual sum that contains the op
-_WITHOUT_STEP = (Role.DROPOUT, Role.SUM)  # roles of ops that are no step: dropout is left out, a sum is part of a step
+WIDE_BITS = 8  # of a weight by default, and of a factor (``KernelForm.factors``)
+_NUMBER_BYTES = 2  # of a multiplier or a bias (int16)
+_PARAMETER_BYTES = 4  # assumed, of an op without an integer form
+OpPath = tuple[int, ...]  # in the network, then inside each residual sum that contains the op
+_WITHOUT_STEP = (Role.DROPOUT, Role.SUM)  # dropout is left out, a sum is part of a step
 _Form = TypeVar("_Form", KernelForm, RescalingForm, RectifierForm, PoolingForm)
 
 
@@ -45,7 +43,7 @@ class IntegerMap:
 
     Attributes:
         shape: (channels, rows, columns).
-        offset: Offset of the first byte in the arena; None for the input image, which the caller owns.
+        offset: In the arena; None for the input image, which the caller owns.
     """
 
     shape: tuple[int, int, int]
@@ -70,11 +68,7 @@ class IntegerMap:
 
 @dataclass(frozen=True, slots=True)
 class PlannedOp(Generic[_Form]):
-    """An op of a step.
-
-    Attributes:
-        form: Integer form of the op for its input.
-    """
+    """An op of a step, with its integer form."""
 
     op: Op
     path: OpPath
@@ -87,13 +81,12 @@ class IntegerStep:
 
     Attributes:
         target: Index of the output map; None for the logits.
-        kernel: Index of the weights of ``sums``, a convolution or linear layer, in ``IntegerPlan.kernels``.
-        norm: Normalisation that is folded into the multipliers and biases.
+        kernel: Index of the weights of ``sums`` in ``IntegerPlan.kernels``.
+        norm: Folded into the multipliers and biases.
         skip: Index of the map that a residual sum adds.
-        pool: Pooling after a convolution, or the pooling or unshuffle of a step without further ops.
+        pool: Pooling after a convolution, or pooling or unshuffle without further ops.
         is_global: Whether the logits are computed from the channel means instead of the whole map.
-        multipliers: Number of multipliers; each applies to channels / ``multipliers`` neighbouring channels, as
-            ``biases``.
+        multipliers: Number of multipliers, each of channels / ``multipliers`` neighbouring channels, as ``biases``.
         other_bytes: Assumed bytes of constants of ``missing``.
     """
 
@@ -124,15 +117,15 @@ class IntegerStep:
 
     @property
     def constant_bytes(self) -> int:
-        """Bytes of constants without the weights; single numbers, such as a slope, count as code."""
+        """Without the weights; single numbers, such as a slope, count as code."""
         return _NUMBER_BYTES * (self.multipliers + self.biases) + self.other_bytes
 
     @property
     def overwritable_maps(self) -> tuple[int, ...]:
-        """Indices of the maps that the output may overwrite: each byte is read before the write to the same byte."""
+        """Maps that the output may overwrite: each byte is read before the write to the same byte."""
         maps = [self.source] if self._works_in_place else []
-        # A sum reads ``skip`` at the position that is written. If ``skip`` is also the source, the windows of a
-        # convolution would read positions that are already overwritten.
+        # If ``skip`` is also the source, the windows of a convolution would read positions that are already
+        # overwritten.
         is_read_in_place = self._works_in_place or self.skip != self.source
         if self.skip is not None and self.pool is None and is_read_in_place:
             maps.append(self.skip)
@@ -144,7 +137,7 @@ class IntegerStep:
             return self.pool is None and self.form.is_pointwise
         if self.missing is not None:
             return self.missing.works_in_place
-        # Pooling windows do not overlap, and a result is never written after the first byte of the window.
+        # Windows do not overlap, and a result is never written after the first byte of the window.
         return self.kind in (StepKind.SCALING, StepKind.POOLING)
 
 
@@ -167,7 +160,7 @@ class Buffers:
     @property
     def size(self) -> int:
         """Total size in bytes."""
-        # The C structure ``orders`` has room for 8 poses, each with all positions and 8 channels, a byte each.
+        # The C structure ``orders``: 8 poses, each with all positions and 8 channels, a byte each.
         orders = 8 * (self.places + 8) if self.places else 0
         return self.window + 2 * self.inputs + 4 * self.results + orders
 
@@ -178,7 +171,7 @@ class IntegerPlan:
 
     Attributes:
         maps: Maps that the steps read and write; the first is the input image.
-        kernels: Ops whose weights are stored; further ops with the same tie use these weights too.
+        kernels: Ops whose weights are stored; further ops of the tie use these too.
         steps: Steps in order of execution; the last computes the logits.
         weight_bits: Bits of a stored weight, except factors (``KernelForm.factors``).
     """
@@ -212,7 +205,7 @@ class IntegerPlan:
 
     @property
     def constant_bytes(self) -> int:
-        """Bytes of all constants: whole bytes for the bits of each kernel, 2 bytes per multiplier and per bias."""
+        """Whole bytes for the bits of each kernel, 2 bytes per multiplier and per bias."""
         weights = 0
         for kernel, bits in zip(self.kernels, self.kernel_bits, strict=True):
             weights += math.ceil(math.prod(kernel.form.shape) * bits / 8)
@@ -220,8 +213,8 @@ class IntegerPlan:
 
     @property
     def buffers(self) -> Buffers:
-        """Stack buffers of the C code that is optimised for size, each as large as the largest step needs."""
-        # If any kernel has poses, the C code computes the orders for plain kernels too.
+        """Stack buffers of C code for size, each as large as the largest step needs."""
+        # The C code computes the orders for plain kernels too.
         has_poses = any(step.form.poses > 1 for step in self.steps if step.kind is StepKind.CONVOLUTION)
         sizes = [Buffers()]
         for step in self.steps:
@@ -235,14 +228,14 @@ class IntegerPlan:
 
     @property
     def arena_bytes(self) -> int:
-        """Bytes of the arena, the memory for maps that the caller provides; the input image is excluded."""
+        """Bytes of the memory for maps that the caller provides, without the input image."""
         return max(each.end for each in self.maps)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Sizes that are stated with an exported network.
 
-        ``calibrated_scales`` is the number of scales of maps, which were measured on training images.
+        ``calibrated_scales`` is the number of scales of maps measured on training images.
         """
         return {
             "constant_bytes": self.constant_bytes,
@@ -311,8 +304,8 @@ class _Planner:
 
     def plan(self, input_shape: tuple[int, int, int]) -> None:
         source = self.add_map(input_shape, is_signed=False)
-        # For a single channel, the weights of the first op absorb mean and scale of the image. Several channels may
-        # have different scales, and an op without weights absorbs nothing: both need a scaling step first.
+        # The weights of the first op absorb mean and scale of a single channel. Several channels may have different
+        # scales, and an op without weights absorbs nothing: both need a scaling step first.
         if input_shape[0] > 1 or self.next_kernel(input_shape) is None:
             channels = input_shape[0]
             step = IntegerStep(kind=StepKind.SCALING, source=source, multipliers=channels, biases=channels)
@@ -364,8 +357,8 @@ class _Planner:
         if norm := self.next_form(RescalingForm, shape):
             self.position += 1
             repeat = norm.form.repeat
-            # The bias of a preceding convolution belongs to a filter, so channels can share a pair only if these are
-            # poses of the same filter. After conv3x3(8, poses=2, bias), bn(poses=4, shared) needs a pair per channel.
+            # A bias belongs to a filter, so only poses of the same filter can share a pair. After conv3x3(8, poses=2,
+            # bias), bn(poses=4, shared) needs a pair per channel.
             if step.biases and (shape[0] // step.biases) % repeat:
                 repeat = 1
             pairs = shape[0] // repeat
@@ -432,7 +425,7 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
     placed at the bottom of the arena, at the top, or after a live map.
     """
     placed_maps = list(maps)
-    last_uses = [0] * len(maps)  # index of the last step that reads each map
+    last_uses = [0] * len(maps)  # of each map, by index of the step
     for index, step in enumerate(steps):
         for map_index in (step.source, step.skip):
             if map_index is not None:
@@ -449,7 +442,7 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
         ]
         offset = _overwritten(step, index, placed_maps, last_uses)
         if offset is None:
-            # The arena must hold the live maps and the target at once. For two maps this size is sufficient.
+            # Sufficient for two maps: the arena must hold the live maps and the target at once.
             top = max(top, sum(end - start for start, end in live) + size)
             offset = _first_free([0, top - size, *(end for _, end in live)], size, live)
         placed_maps[step.target] = replace(maps[step.target], offset=offset)
@@ -474,7 +467,7 @@ def _first_free(starts: list[int], size: int, live: list[tuple[int, int]]) -> in
 
 
 def without_integer_form(op_types: Iterable[type[Op]]) -> list[str]:
-    """Return the class names, in lower case and sorted, of the op types without an integer form."""
-    # ``Op.integer`` returns None; a class with an integer form overrides this method.
+    """Return the sorted class names, in lower case, of the op types without an integer form."""
+    # A class with an integer form overrides ``Op.integer``.
     ops = [each for each in op_types if each.role not in _WITHOUT_STEP and each.integer is Op.integer]
     return sorted(each.__name__.lower() for each in ops)

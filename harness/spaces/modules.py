@@ -27,11 +27,11 @@ class FlatLinear(nn.Linear):
 class FastDropout(nn.Module):
     """Dropout that needs two random bytes per value; ``p`` is accurate to 1/65,536.
 
-    ``torch.nn.Dropout`` draws a Bernoulli variable per value, which was 40 % of a training step of ``seed4`` on a CPU.
+    ``torch.nn.Dropout`` draws a Bernoulli variable per value, which took 40 % of a training step on a CPU.
 
     Attributes:
         channels: Whether whole channels are dropped instead of single values.
-        generator: Random generator, set by the training code; None for the default generator of torch.
+        generator: Set by the training code; None for the default generator of torch.
     """
 
     def __init__(self, p: float, *, channels: bool = False) -> None:
@@ -56,7 +56,7 @@ class FastDropout(nn.Module):
         return values * factors.as_strided(values.shape, values.stride())
 
 
-# Layers of this program, by the name of the layer in exported code.
+# By the name in exported code.
 _LAYERS: dict[str, Callable[..., nn.Module]] = {
     "nn.Linear": FlatLinear,
     "nn.Dropout": FastDropout,
@@ -70,9 +70,9 @@ def layer_class(name: str) -> Callable[..., nn.Module]:
 
 
 def indexed_filters(kernel: Tensor, poses: int) -> Tensor:
-    """Return the same as ``posed_filters`` by an index look-up: a single GPU kernel instead of about forty.
+    """Return the same as ``posed_filters`` by an index look-up: a GPU kernel instead of about forty.
 
-    On a CPU, the gradients of tied kernels would be summed in a different order than in the existing records.
+    On a CPU, gradients of tied kernels would be summed in a different order than in the existing records.
     """
     orders = _orders(poses, *kernel.shape[1:], kernel.device)
     filters: Tensor = _IndexedFilters.apply(kernel, *orders)  # type: ignore[no-untyped-call]

@@ -32,18 +32,13 @@ from harness.spaces.space_errors import SearchSpaceError, ShapeError
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Classification of images of a fixed shape.
-
-    Attributes:
-        input_shape: (channels, rows, columns) of an image.
-        classes: Number of classes, and of output values of a network.
-    """
+    """Classification of images of a fixed shape, (channels, rows, columns)."""
 
     input_shape: tuple[int, int, int]
     classes: int
 
 
-MNIST = Task((1, 28, 28), 10)  # default task; stored texts and hashes of networks do not name a task
+MNIST = Task((1, 28, 28), 10)  # default task, which stored texts and hashes do not name
 
 
 # Families of networks. A network has the last family in this tuple that applies; ``plain`` always applies.
@@ -63,8 +58,8 @@ class Architecture:
     """A network; the constructor converts the ops to canonical form.
 
     Attributes:
-        ops: Ops in order of execution, without ``dropout(0)`` and without ties that a single op uses; the other ties
-            are renamed t1, t2 ... in order of first use.
+        ops: Without ``dropout(0)`` and ties that a single op uses; further ties are renamed t1, t2 ... in order of
+            first use.
         bars: Indices of the ops with a preceding ``|``, a visual separator; no part of equality and ``hash``.
     """
 
@@ -94,7 +89,7 @@ class Architecture:
 
     @property
     def user_module(self) -> UserModule | None:
-        """The PyTorch module of the user of which the network consists; None for a network of layers."""
+        """The PyTorch module of which the network consists; None for a network of layers."""
         return next((op for op in self.ops if isinstance(op, UserModule)), None)
 
     @property
@@ -162,10 +157,10 @@ class CostedOp:
 
     Attributes:
         output_shape: (channels, height, width) or (features,).
-        parameters: Parameters stored at this op; a tied kernel counts at the first use only.
+        parameters: A tied kernel counts at the first use only.
         macs: Multiply-adds per image.
-        receptive_field: Shorter edge of the receptive field after this op in input pixels, not clipped to the image;
-            for a series (images with a single row) the columns.
+        receptive_field: Shorter edge of the receptive field in input pixels, not clipped to the image; for a series
+            (images with a single row) the columns.
     """
 
     op: Op
@@ -177,10 +172,10 @@ class CostedOp:
 
 _OP_US = 0.07612  # microseconds per op (measurements/results/latency.json)
 _MAC_US = 0.0001088  # microseconds per multiply-add (same file)
-_NUMBER_US = 0.001556  # microseconds per number in ``Analysis.map_numbers`` (same file)
+_NUMBER_US = 0.001556  # per number in ``Analysis.map_numbers`` (same file)
 
 
-_plan = lru_cache(maxsize=16)(integer_plan)  # several metrics of a network need the plan one after another
+_plan = lru_cache(maxsize=16)(integer_plan)  # several metrics need the plan of a network
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +185,7 @@ class Analysis:
     Attributes:
         costed_ops: Top-level ops, a residual sum as one op.
         macs: Multiply-adds per image.
-        receptive_field: Receptive field before the first global op, in input pixels (see ``CostedOp``).
+        receptive_field: Before the first global op, in input pixels (see ``CostedOp``).
         weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
     """
 
@@ -208,17 +203,17 @@ class Analysis:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the constants of the integer form, as ``harness export --c`` writes them for size."""
+        """Bytes of the constants of the integer form, as ``harness export --c`` writes for size."""
         return self.plan.constant_bytes
 
     @property
     def ram_bytes(self) -> int:
-        """Bytes of memory for the maps of the integer form, without the image and the stack."""
+        """Bytes of the maps of the integer form, without the image and the stack."""
         return self.plan.arena_bytes
 
     @property
     def latency_us(self) -> int:
-        """Estimated microseconds per image of the native engine on a single core, rounded up.
+        """Estimated time per image of the native engine on a single core, rounded up.
 
         ``measurements/latency.py`` fitted the linear formula on AMD EPYC with AVX-512, and reports its error.
         """
@@ -241,7 +236,7 @@ class Analysis:
         statistics: dict[str | int | None, int] = {}
         ops = walk([each.op for each in self.costed_ops], self.task.input_shape)
         for index, (op, before) in enumerate(ops):
-            layer = op.tie if op.is_joint else index  # all uses of a joint tie are one layer
+            layer = op.tie if op.is_joint else index  # all uses of a joint tie
             statistics[layer] = op.statistics(before)
         return self.parameters + sum(statistics.values())
 
@@ -286,9 +281,8 @@ def analyse(
     """Return shapes, parameters, multiply-adds and receptive field of every op, and the totals.
 
     Args:
-        network: A network, or ops that need not be canonical, so that paths of errors match the text.
+        network: Ops need not be canonical, so that paths of errors match the text.
         budget: Largest allowed number of parameters; None for no limit.
-        weight_bits: Bits of a weight of the integer form.
 
     Raises:
         ShapeError: Two ops do not fit together, or the output is not a value per class.
@@ -342,7 +336,7 @@ class _Analyser:
         return costed_ops
 
     def sum_of(self, op: Op) -> CostedOp:
-        op.shape(self.shape)  # checks that the inner ops fit together
+        op.shape(self.shape)  # the inner ops must fit together
         inner = self.costed_ops(op.ops)
         parameters = sum(each.parameters for each in inner)
         macs = sum(each.macs for each in inner)
@@ -374,7 +368,7 @@ class _Use(NamedTuple):
     tied_shape: Shape | None
 
 
-# The thousands of networks in a search consist of the same few ops, shapes and receptive fields.
+# The networks of a search consist of the same few ops, shapes and receptive fields.
 @lru_cache(maxsize=50_000)
 def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
     """Return the use of an op with the input shape ``shape`` and the receptive field ``before`` of its input."""

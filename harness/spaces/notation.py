@@ -34,8 +34,8 @@ from harness.spaces.space_errors import NotationError, ShapeError, counted, near
 if TYPE_CHECKING:
     import lark
 
-# A ``lark.Tree``: ``data`` is the name of a grammar rule, ``children`` are subtrees and tokens. A token is a ``str``
-# with the offset ``start_pos``.
+# A ``lark.Tree``: ``data`` is the grammar rule, ``children`` are subtrees and tokens, ``str`` with an offset
+# ``start_pos``.
 _Tree = Any
 
 MAX_TEXT = 100_000  # characters
@@ -44,24 +44,23 @@ _DEEPEST_NESTING = 50  # levels of rules, brackets and sequences
 _MAX_REPEATS = 100  # repetitions of a part
 _MAX_BOUND = 10**12  # bound of a condition, and ``ArgumentKind.TOTAL``
 _MAX_NUMBER = 10_000  # argument of an op
-# Digits of a number. Python refuses longer integers from a limit on that an environment can lower to 640 digits
-# (``sys.int_info.str_digits_check_threshold``). A float needs fewer digits.
+# Python refuses longer integers from a limit on that an environment can lower to 640 digits
+# (``sys.int_info.str_digits_check_threshold``).
 _MAX_DIGITS = 600
 _MAX_VALUES = 1_000  # numbers of a set or a range
-_CLASSES = "classes"  # name of the number of classes in the text of a space
-# An op or a bar in canonical text. The pattern does not match a residual sum inside a residual sum; such texts are
-# parsed as a whole.
+_CLASSES = "classes"  # of the number of classes in the text of a space
+# In canonical text. Texts with a residual sum inside a residual sum are parsed as a whole.
 _WORD = re.compile(r"\||[a-z0-9]+(?:\((?:[^()]|\([^()]*\))*\))?")
-# Names of ops in deep-learning libraries, lower case. ``flatten`` is removed, because ``linear`` flattens maps.
+# In deep-learning libraries, lower case. ``flatten`` is removed, because ``linear`` flattens maps.
 _SYNONYMS = {
     "batchnorm": "bn", "batchnorm2d": "bn", "silu": "swish", "dense": "linear", "fc": "linear", "flatten": "",
     "maxpool2d": "maxpool", "avgpool2d": "avgpool", "globalavgpool": "gap", "leakyrelu": "leaky",
 }  # fmt: skip
-# A text without a match needs no search for synonyms.
+# Texts without a match contain no synonyms.
 _SYNONYM_HINTS = re.compile(rf"[A-Z]|\b({'|'.join(_SYNONYMS)})\b|pool(2d)?\([^()]*stride")
 _DEPTH_CHANGES = {"(": 1, "<": 1, ")": -1, ">": -1}  # levels by bracket
 _SPACE_SYMBOLS = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}  # symbols that networks do not use
-# Text of terminals of the grammar in messages; other terminals are shown unchanged.
+# In messages; other terminals are shown unchanged.
 _TERMINAL_NAMES = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
 
 
@@ -74,14 +73,14 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
     """
     sequence, ops, bars = _resolved_network(text)
     try:
-        # The ops must not be canonical here, otherwise the path of an error would not match the text.
+        # Of canonical ops, the path of an error would not match the text.
         analyse(ops, task)
     except ShapeError as error:
 
         def call(sequence: _Tree, index: int) -> _Tree:
             return [item for item in sequence.children if item.data == "call"][index]  # other items are bars
 
-        # A wrong output shape has an empty path; the error then points at the last op.
+        # A wrong output shape has an empty path.
         first, *inner_indices = error.path or (-1,)
         cause = call(sequence, first)
         for index in inner_indices:
@@ -112,7 +111,7 @@ def parse_notation(text: str) -> Architecture:
                 ops.append(_op_of_word(word))
         if ops and " ".join(words) == text:
             return Architecture(tuple(ops), tuple(bars))
-    # Any text that is not canonical is parsed as a whole, so that errors have positions in the whole text.
+    # So that errors have positions in the whole text.
     return Architecture(*_resolved_network(text)[1:])
 
 
@@ -164,7 +163,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         values = dict(resolver.let_values)
         unused_names = tuple(name for name in definitions if not resolver.knows(name))
         for unused_name in unused_names:
-            # Definitions that ``net`` does not use are resolved too, so that errors in unused definitions are reported.
+            # Errors in unused definitions are reported too.
             resolver.resolve(unused_name, definitions[unused_name].position)
         net = resolver.parts["net"]
         shared_nodes = sum(part.max_nodes if isinstance(part, SpacePart) else 1 for part in values.values())
@@ -190,8 +189,7 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
         return space
     if clash := spaces.contradictory((*space.conditions, *conditions)):
         raise NotationError(f"no network of space '{space.name}' can satisfy {' and '.join(map(str, clash))}")
-    # The conditions need a new line, because the text may end with a comment. The last statement of the text may lack
-    # the semicolon; the second attempt adds a semicolon.
+    # The text may end with a comment, and its last statement may lack the semicolon, which the second attempt adds.
     text = f"net = {space.text}\n;" if _is_sequence(_syntax_tree(space.text, "space")) else space.text
     limits = f"where {', '.join(map(str, conditions))};"
     try:
@@ -266,7 +264,7 @@ def _parameter_names(arguments: list[_Tree]) -> tuple[str, ...]:
     return tuple(parameters)
 
 
-# Use of a number: the name of an op, and the parameter of this op that receives the number.
+# The name of an op, and the parameter that receives the number.
 _Use = tuple[str, Parameter]
 
 
@@ -319,10 +317,10 @@ class _Resolver:
         self._is_network = definitions is None
         self._definitions = definitions or {}
         self._task = task
-        self._active: list[str] = []  # statements that are being resolved, outermost first
+        self._active: list[str] = []  # being resolved, outermost first
         self._depth = -1  # number of sequences around the current sequence
-        self._uses: dict[str, list[list[_Use]]] = {}  # uses of each parameter, in order, by name of the rule
-        self._numbers: dict[str, _Numbers] = {}  # resolved statements that define numbers, by name
+        self._uses: dict[str, list[list[_Use]]] = {}  # of each parameter, in order, by name of the rule
+        self._numbers: dict[str, _Numbers] = {}  # of the resolved statements that define numbers, by name
 
     def knows(self, name: str) -> bool:
         return name in self.parts or name in self._numbers
@@ -348,11 +346,11 @@ class _Resolver:
         else:
             scope = _Scope({parameter: [] for parameter in statement.parameters}, Counter(statement.parameters))
             if name == "net":
-                # Labels in ``net`` are whole paths and must differ from the names of shared parts.
+                # These must differ from the names of shared parts.
                 scope.label_counts.update(key for key, definition in self._definitions.items() if definition.is_let)
             match statement.body.children:
                 case [group] if group.data == "group":
-                    # A body that is a single group has no label: the decision takes the name of the statement.
+                    # The decision takes the name of the statement.
                     part = self._joined([self._atom(group, scope, "")], _at(group))
                 case _:
                     part = self.sequence(statement.body, scope)
@@ -406,7 +404,7 @@ class _Resolver:
         label = scope.label(_label_of(atom))
         part = self._joined([self._atom(atom, scope, "")], position)
         low = _whole(counts[0], "a number of repetitions", _MAX_REPEATS)
-        high = _whole(counts[-1], "a number of repetitions", _MAX_REPEATS)  # ``counts[0]`` if there is a single number
+        high = _whole(counts[-1], "a number of repetitions", _MAX_REPEATS)  # the same for a single number
         if low > high:
             raise _error(counts[0], f"the repetition {{{low}..{high}}} is empty")
         repetitions = [part.with_label(f"{label}[{number}]") for number in range(1, high + 1)]
@@ -480,7 +478,7 @@ class _Resolver:
     def _op(self, name: str, call: _Tree, scope: _Scope) -> SpacePart:
         arguments = _arguments_by_field(name, call)
         try:
-            # ``register_variant`` gives a flag and the field of the flag the same name.
+            # Set by ``register_variant``.
             signature = SIGNATURES[name].with_flags(arguments)
         except ValueError as error:
             raise NotationError(f"{name}: {error}", position=_at(call)) from None
@@ -492,7 +490,7 @@ class _Resolver:
             if values.pop(keyword) is not True:
                 hint = "write alternatives, as in <bn / bn(bare)>"
                 raise _error(call, f"{keyword} of {name} cannot be optional", hint=hint)
-        example: Any = signature.make_default()  # has the values of the fields that are not given
+        example: Any = signature.make_default()  # has the values of the missing fields
         if not any(isinstance(value, ValueChoice | Variable) for value in values.values()):
             example = signature.make(**values)
         defaults = {each.name: getattr(example, each.name) for each in fields(example)}
@@ -600,7 +598,7 @@ def _parameter_of(argument: _Tree, signature: Signature, *, has_number: bool) ->
         return None if is_flag else option
     if option is not None:
         return option if is_flag else None
-    # A second number is reported as a number given twice, a word after the number as an unknown option.
+    # A second number is reported as a repeated number, a word after the number as an unknown option.
     return None if word and has_number else signature.number
 
 
@@ -653,14 +651,14 @@ def _sorted_numbers(tree: _Tree) -> tuple[int | float, ...]:
             if number > _MAX_NUMBER:
                 raise _error(token, f"numbers must not exceed {_MAX_NUMBER:,}")
         if part.data == "range":
-            low, high, step = (*numbers, Fraction(1))[:3]  # the step is 1 unless the range has a third number
+            low, high, step = (*numbers, Fraction(1))[:3]  # 1 unless the range has a third number
             if step == 0 or low > high:
                 fault = "has the step 0" if step == 0 else "is empty; write the lower end first"
                 raise _error(part, f"the range {_normal(part)} {fault}")
             if rest := (high - low) % step:
                 fault = f"misses the upper end by {plain(float(rest))}; write the last number as the upper end"
                 raise _error(part, f"the range {_normal(part)} {fault}")
-            # At most a single number too many, which is refused below.
+            # A number too many is refused below.
             numbers = [low + step * index for index in range(min((high - low) // step, _MAX_VALUES) + 1)]
         for number in numbers:
             value = int(number) if number.denominator == 1 else float(number)
@@ -731,7 +729,7 @@ def _unexpected_character(text: str, position: int) -> NotationError:
 def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> NotationError:
     at_end = error.token.type == "$END"
     spelling = "end of the text" if at_end else f"'{error.token}'"
-    # Terminals that are plain strings are listed as the string, regular expressions by the name of the terminal.
+    # Plain strings are listed as such, regular expressions by the name of the terminal.
     symbols_of = {
         terminal.name: str(terminal.pattern.value).replace("\\", "")
         for terminal in _parser().terminals
@@ -756,7 +754,7 @@ def _without_synonyms(tree: _Tree) -> _Tree:
     """
     statements = tree.find_pred(lambda node: node.data in ("let", "rule"))
     defined_names = {str(next(each.scan_values(lambda token: True))) for each in statements}
-    # Inner trees come first, so the parent of a call removes the call if it is marked as left out.
+    # Inner trees first, so that the parent removes a call that is marked as left out.
     for node in tree.iter_subtrees():
         node.children = [child for child in node.children if getattr(child, "data", "") != "left_out"]
         if node.data != "call" or str(name := node.children[0]) in defined_names:
@@ -784,9 +782,9 @@ def _error(node: Any, message: str, hint: str | None = None) -> NotationError:
     return NotationError(message, position=_at(node), hint=hint)
 
 
-# Format strings of trees with a fixed number of children.
+# Of trees with a fixed number of children.
 _NORMAL_FORMS = {"let": "let {} = {}", "rule": "{} = {}", "maybe": "{}?"}
-# Prefix, separator and suffix of trees with any number of children.
+# Prefix, separator and suffix, for any number of children.
 _NORMAL_LISTS = {"where": ("where ", ", ", ""), "argument": ("", "=", ""), "set": ("{", ", ", "}")}
 
 

@@ -3,11 +3,10 @@
 Ops import this file inside ``module`` only, because it loads torch. The definitions become code of users, so this file
 imports torch only, and a line has at most 100 characters.
 
-A convolution with ``poses=4`` learns a kernel for each four outputs and applies the kernel in four quarter turns. With
-``poses=8`` the mirror images are added, with ``poses=2`` the kernel is used upright and upside down. If the input has
-poses too, the input channels of a kernel are permuted with each turn. Rotating the image then rotates the output maps
-and permutes the channels: a group convolution over p4, p4m or p2 (Cohen and Welling, "Group equivariant convolutional
-networks", ICML 2016).
+A convolution with ``poses=4`` applies each learned kernel in four quarter turns, with ``poses=8`` also mirrored, with
+``poses=2`` upright and upside down. If the input has poses too, each turn permutes the input channels of a kernel.
+Rotating the image then rotates the output maps and permutes the channels: a group convolution over p4, p4m or p2 (Cohen
+and Welling, "Group equivariant convolutional networks", ICML 2016).
 
 Pose ``k`` of four or eight: mirror left and right if ``k >= 4``, then ``k % 4`` quarter turns counterclockwise. Pose 1
 of two: upside down. Channel ``c * poses + p`` of a map is learned kernel c in pose p.

@@ -1,10 +1,10 @@
 """Search spaces with resolved names: drawing, mutating, judging and enumerating networks.
 
-A *choice* in the text of a space has several options, and a *decision* is the option that a draw takes. Each choice has
-a local label. A draw joins labels to paths such as ``stage.2/unit[3]/pad``, the names of decisions, so that a path has
-the same meaning in every draw: ``.2`` is the second mention in a rule, ``[3]`` the third repetition, ``*`` a number of
-repetitions and ``?`` the presence of an optional part. A *configuration* is a complete set of decisions. Two
-configurations can give the same network, for example in ``<bn / bn>``.
+A *choice* in the text of a space has several options, and a *decision* is the option that a draw takes. A draw joins
+the labels of choices to paths such as ``stage.2/unit[3]/pad``, the names of decisions, with the same meaning in every
+draw: ``.2`` is the second mention in a rule, ``[3]`` the third repetition, ``*`` a number of repetitions and ``?`` the
+presence of an optional part. A *configuration* is a complete set of decisions. Two configurations can give the same
+network, for example in ``<bn / bn>``.
 
     >>> from harness.spaces.notation import parse_space
     >>> space = parse_space("net = conv3x3({4, 8}) bn? gap linear(10)")
@@ -32,7 +32,7 @@ from harness.spaces.network import Analysis, Architecture, Task, analyse
 from harness.spaces.ops import Op, Residual
 from harness.spaces.space_errors import DrawError, ShapeError, counted
 
-_Scalar = int | float | str | None  # a number, a flag, the name of a tie, or no tie
+_Scalar = int | float | str | None  # number, flag, name of a tie, or no tie
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class DecisionOptions:
 
     Attributes:
         ordered: Whether the options are numbers in ascending order.
-        weights: Number of configurations of the parts that follow from each option.
+        weights: Configurations of the parts that follow from each option.
     """
 
     texts: tuple[str, ...]
@@ -54,7 +54,7 @@ class DecisionOptions:
         return len(self.texts)
 
 
-# Function from the name and the options of a decision to the index of the chosen option; called once per name and draw.
+# Index of the chosen option, from the name and the options of a decision; called once per name and draw.
 Chooser = Callable[[str, DecisionOptions], int]
 
 
@@ -64,7 +64,6 @@ class Decision:
 
     Attributes:
         name: Path of the choice, such as ``stage.2/unit[3]/pad``.
-        ordered: Whether the options are numbers in ascending order.
     """
 
     name: str
@@ -94,7 +93,7 @@ class ValueChoice:
     """A number, flag or tie name to be drawn.
 
     Attributes:
-        label: Last part of the name of the decision; empty for a choice that takes the name of its part.
+        label: Last part of the name of the decision; empty to take the name of the part.
     """
 
     label: str
@@ -110,7 +109,7 @@ class Variable:
     is_let: bool
 
 
-Value = _Scalar | ValueChoice | Variable  # value of a field of an op or of an argument of a rule
+Value = _Scalar | ValueChoice | Variable  # of a field of an op or of an argument of a rule
 
 
 class _DrawState:
@@ -142,7 +141,7 @@ class _DrawState:
     def decide(self, label: str, options: DecisionOptions) -> int:
         name = f"{self.path}{label}"
         if not label:
-            # A choice without a label is the only content of a part and takes the name of the part.
+            # A choice without a label is the only content of a part.
             name = self.path[:-1] if self.path else "net"
         index = self.chooser(name, options)
         self.decisions.append(_decision(name, index, options.size, options.ordered))
@@ -163,9 +162,9 @@ class SpacePart:
     """A node of a search space: an op, a bar, a choice of parts, or a sequence of parts.
 
     Attributes:
-        add_to: Function that makes the decisions of the part and adds its ops and bars to a draw.
-        configurations: Number of configurations, without the choices of shared parts.
-        max_nodes: Largest number of parts that a draw can visit.
+        add_to: Makes the decisions of the part and adds its ops and bars to a draw.
+        configurations: Without the choices of shared parts.
+        max_nodes: Most parts that a draw can visit.
     """
 
     add_to: Callable[[_DrawState], None]
@@ -181,7 +180,7 @@ class SpacePart:
 
     @staticmethod
     def op(op: type[Op], fields: Sequence[Value]) -> SpacePart:
-        """Return an op with the given values of all fields, in dataclass order; values may be choices or variables."""
+        """Return an op with values of all fields, in dataclass order; values may be choices or variables."""
         choices = [len(each.values) for each in fields if isinstance(each, ValueChoice)]
         pairs = [(each, isinstance(each, ValueChoice | Variable)) for each in fields]
         op_type = cast(Callable[..., Op], op)
@@ -227,7 +226,7 @@ class SpacePart:
     def with_label(self, label: str, arguments: Mapping[str, Value] | None = None) -> SpacePart:
         """Return this part with ``label`` added to the path (unless empty).
 
-        For a mention of a rule, ``arguments`` has the value of each parameter, by name.
+        For a mention of a rule, ``arguments`` are the values of the parameters.
         """
         own_arguments = arguments or {}
 
@@ -272,10 +271,9 @@ def _types(parts: Iterable[SpacePart]) -> frozenset[type[Op]]:
 
 
 class Metric(StrEnum):
-    """Metric of a network; the value is the name of the attribute of ``Analysis``.
+    """Metric of a network; the value is the attribute of ``Analysis``.
 
-    Attributes:
-        unit: Name of the unit; empty if a search cannot minimise the metric.
+    ``unit`` is empty if a search cannot minimise the metric.
     """
 
     unit: str
@@ -317,8 +315,8 @@ OBJECTIVES: Mapping[Metric, str] = {metric: metric.unit for metric in Metric if 
 class Weighted:
     """Scalarisation of two metrics: the weighted geometric mean, a^weight * b^(1 - weight).
 
-    Minimising scalarisations with alternating weights finds a Pareto front with the methods of single-objective search
-    (ParEGO: Knowles, IEEE Transactions on Evolutionary Computation 10, 2006).
+    Minimising scalarisations with alternating weights finds a Pareto front (ParEGO: Knowles, IEEE Transactions on
+    Evolutionary Computation 10, 2006).
     """
 
     metrics: tuple[Metric, Metric]
@@ -333,7 +331,7 @@ class Weighted:
         return f"{value:,} {self}"
 
     def of(self, costs: Sequence[int]) -> int:
-        """Return the weighted geometric mean of the values of the two metrics, rounded; a value below 1 counts as 1."""
+        """Return the weighted geometric mean of two values, rounded; a value below 1 counts as 1."""
         first, second = costs
         return round(math.pow(max(1, first), self.weight) * math.pow(max(1, second), 1 - self.weight))
 
@@ -344,14 +342,12 @@ Objective: TypeAlias = Metric | Weighted
 def size_text(parameters: int, costs: Sequence[int], minimised: Sequence[Metric]) -> str:
     """Return the size of a network as text, such as ``20,480 multiply-adds, 178 parameters``.
 
-    Args:
-        minimised: Minimised metrics, in the order of ``costs``.
+    ``minimised`` are the metrics of ``costs``.
     """
     texts = [metric.counted(cost) for cost, metric in zip(costs, minimised, strict=True) if metric != Metric.PARAMETERS]
     return ", ".join([*texts, counted(parameters, "parameter")])
 
 
-# Functions by the text of a comparison in ``Condition.comparison``.
 _COMPARISONS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt}
 
 
@@ -372,12 +368,12 @@ class Condition:
 
 
 def contradictory(conditions: Iterable[Condition]) -> list[Condition]:
-    """Return the conditions of the first metric that no positive number satisfies together, or an empty list."""
+    """Return the conditions of the first metric that no positive number satisfies together, else an empty list."""
     by_metric: dict[Objective, list[Condition]] = {}
     for condition in conditions:
         by_metric.setdefault(condition.metric, []).append(condition)
     for of_metric in by_metric.values():
-        # Testing the numbers next to the bounds is sufficient: the conditions do not change between two bounds.
+        # The conditions do not change between two bounds.
         numbers = {each.bound + step for each in of_metric for step in (-1, 0, 1)}
         if not any(number > 0 and all(each.holds(number) for each in of_metric) for number in numbers):
             return of_metric
@@ -390,9 +386,9 @@ class SearchSpace:
 
     Attributes:
         hash: First 12 hex digits of the SHA-256 of the text in normal form.
-        let_values: Values and parts of the ``let`` statements that ``net`` uses, by name, in order of dependence.
-        unused_names: Names of the statements that ``net`` does not use, for a warning.
-        weight_bits: Bits of a weight, for the metrics of the integer form (``Recipe.weight_bits``).
+        let_values: Of the ``let`` statements that ``net`` uses, by name, in order of dependence.
+        unused_names: Statements that ``net`` does not use, for a warning.
+        weight_bits: For the metrics of the integer form (``Recipe.weight_bits``).
     """
 
     name: str
@@ -423,7 +419,7 @@ class Feasibility:
     """Feasibility of a network.
 
     Attributes:
-        analysis: Shapes and costs; None if the ops do not fit together.
+        analysis: None if the ops do not fit together.
         reason: ``shape``, ``module`` for a PyTorch module, the metric that violates a limit or condition, or ``front``
             if a scalarisation of two metrics exceeds the limit. None for an accepted network.
         message: Reason as a single line, or empty.
@@ -445,16 +441,16 @@ class Feasibility:
 
     @property
     def nearness(self) -> tuple[int, int]:
-        """Sort key of rejected networks that is larger for a network closer to being accepted."""
+        """Sort key of rejected networks, larger for a network closer to being accepted."""
         return self.depth, -self.excess
 
 
 def judge(
     space: SearchSpace, architecture: Architecture, limit: int | None = None, objective: Objective = Metric.PARAMETERS
 ) -> Feasibility:
-    """Return whether the ops of a network fit together and the network satisfies a limit and the conditions of a space.
+    """Return whether the ops fit together and the network satisfies a limit and the conditions of a space.
 
-    ``limit`` is the largest allowed value of ``objective``; None for no limit.
+    ``limit`` is the largest value of ``objective``; None for no limit.
     """
     try:
         analysis = analyse(architecture, space.task, weight_bits=space.weight_bits)
@@ -490,7 +486,7 @@ def by_configurations(rng: random.Random) -> Chooser:
     """Return a chooser that picks options by ``DecisionOptions.weights``: all configurations equally likely."""
 
     def choose(name: str, options: DecisionOptions) -> int:
-        # Exact for integers of any size, unlike ``random.choices``, which computes with floats.
+        # Exact for integers of any size, unlike ``random.choices``.
         return bisect(list(accumulate(options.weights)), rng.randrange(sum(options.weights)))
 
     return choose
@@ -540,11 +536,11 @@ def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) ->
 
 def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
     """Yield every configuration of the space once, in lexicographic order of the option indices."""
-    first_indices: dict[str, int] = {}  # of the next draw, by name; each later decision takes option 0
+    first_indices: dict[str, int] = {}  # of the next draw, by name; later decisions take option 0
     while True:
         proposal = replay(space, first_indices, lambda name, options: 0)
         yield proposal
-        # As an odometer: increase the last decision that has a further option, and drop the decisions after it.
+        # As an odometer: increase the last decision that has a further option.
         decisions = list(proposal.decisions)
         while decisions and decisions[-1].index + 1 == decisions[-1].size:
             decisions.pop()
@@ -559,7 +555,7 @@ def mutate(
 ) -> tuple[Draw, Feasibility]:
     """Return an accepted network that differs from ``parent`` by ``changes`` decisions and new decisions below these.
 
-    The feasibility is returned too; no limit is applied.
+    No limit is applied.
 
     Raises:
         DrawError: None of ``attempts`` mutations gave a different, accepted network.

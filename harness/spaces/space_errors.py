@@ -15,7 +15,7 @@ class SearchSpaceError(Exception):
     Attributes:
         position: Offset of the error in ``text``, in characters; None if unknown.
         hint: The nearest known name or a suggestion, or None.
-        text: The text that was parsed; set by ``harness.spaces.notation``, else None.
+        text: The parsed text; set by ``harness.spaces.notation``, else None.
     """
 
     def __init__(self, message: str, *, position: int | None = None, hint: str | None = None) -> None:
@@ -38,8 +38,8 @@ class ShapeError(SearchSpaceError):
     """Raised if an op cannot take the input shape, or the network has the wrong output shape.
 
     Attributes:
-        path: Index of the op that caused the error, with a further index for each level of ``res(...)``; empty if the
-            output shape of the network is wrong.
+        path: Index of the op, and further indices inside ``res(...)``; empty if the output shape of the network is
+            wrong.
     """
 
     def __init__(self, message: str, *, path: tuple[int, ...] = (), position: int | None = None) -> None:
@@ -60,7 +60,7 @@ class NoIntegerFormError(SearchSpaceError):
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with question marks for characters that are not printable, such as escape sequences."""
+    """Return ``text`` with question marks for characters that are not printable."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -70,7 +70,7 @@ def message_line(text: str) -> str:
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:
-    """Return a number with a noun, in plural ``nouns`` or the noun with an s: ``1 worker``, ``1,200 workers``."""
+    """Return a number with a noun, by default with an s in plural: ``1 worker``, ``1,200 workers``."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
@@ -86,7 +86,7 @@ def nearest(name: str, known_names: Iterable[str]) -> str | None:
     "did you mean 'shapes-1f0c83a2'?"
     """
     names = list(known_names)
-    # Names also match without the part after the last hyphen, which is often a hash or a number.
+    # The part after the last hyphen is often a hash or a number.
     stems = {each.rpartition("-")[0].lower(): each for each in names if "-" in each}
     name_of_spelling = stems | {each.lower(): each for each in names}
     matches = difflib.get_close_matches(name.lower(), name_of_spelling, n=1, cutoff=0.6)
@@ -104,7 +104,7 @@ def caret(text: str, position: int) -> str:
     characters = text[start:] if end < 0 else text[start:end]
     line = "".join(character if character.isprintable() else " " for character in characters)
     column = position - start
-    # A line is cut to 60 characters before and 40 after the position, so that the caret stays visible.
+    # 60 characters before and 40 after the position, so that the caret stays visible.
     cut = max(0, column - 60)
     above = text.count("\n", 0, start)
     number = f"line {above + 1}: " if "\n" in text.strip() else ""

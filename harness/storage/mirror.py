@@ -1,8 +1,7 @@
 """Mirror of the finished runs of a study in an Optuna storage, for optuna-dashboard during a search.
 
-A daemon thread adds new runs to the database. A search never reads the database, and nothing is deleted there. A
-database that hangs blocks this thread alone; the end of the search does not wait for the thread beyond
-``_END_SECONDS``.
+A search never reads the database, and nothing is deleted there. A database that hangs blocks a daemon thread alone; the
+end of the search waits for at most ``_END_SECONDS``.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-_ANSWER_SECONDS = 20.0  # timeout of the first answer of the database
+_ANSWER_SECONDS = 20.0  # timeout of the first answer
 _PAUSE_SECONDS = 2.0  # between two updates
-_AWAY_SECONDS = 10.0  # between two attempts while the database is unavailable
-_END_SECONDS = 60.0  # longest wait for the database at the end of a search
+_AWAY_SECONDS = 10.0  # between two attempts
+_END_SECONDS = 60.0  # for the database at the end of a search
 
 _RENAME = "choose a new name for the study"  # hint
-# Messages of SQLite and PostgreSQL if two processes create the tables of a database at the same time.
+# Two processes create the tables of a database at the same time.
 _CREATED_TWICE = re.compile(r"already exists|UNIQUE constraint failed|duplicate key value")
 
 
@@ -55,8 +54,7 @@ def _without_password(error: Exception, url: str) -> str:
 class Mirror:
     """Observer of a search that copies the log of the study to a database while the log grows.
 
-    Attributes:
-        entries: Entries of the log so far; a thread copies new entries every ``_PAUSE_SECONDS``.
+    A thread copies new ``entries`` every ``_PAUSE_SECONDS``.
     """
 
     def __init__(self, state: StudyState, say: Callable[[str], None], url: str) -> None:
@@ -78,8 +76,8 @@ class Mirror:
         self._name = state.folder.name
         self._config = state.config
         self._url = url
-        self._opened = threading.Event()  # the database has answered, or was refused
-        self._ending = threading.Event()  # the thread shall end after a last update
+        self._opened = threading.Event()  # by the database, or refused
+        self._ending = threading.Event()  # after a last update
         self._refused: UsageError | None = None  # reason why the thread gave up
         self._is_current = False  # the last update has succeeded
         self._thread = threading.Thread(target=self._serve, daemon=True, name="storage")
@@ -127,8 +125,7 @@ class Mirror:
         """Write a study to an SQLite file for Optuna's own tools; the program never reads this file."""
         from optuna.storages import RDBStorage
 
-        # Built in memory: a kill leaves no folder behind, and a '?' in a path would have a meaning in the URL of a
-        # database.
+        # In memory: a kill leaves no folder behind, and a '?' in a path would have a meaning in a URL.
         storage = RDBStorage("sqlite://")
         study = _study(storage, state.folder.name, state.config)
         _push(study, state)
@@ -154,7 +151,7 @@ class Mirror:
         self.entries = state.entries
 
     def on_tick(self, moment: Any) -> None:
-        """Take the entries of the study (``moment``: a ``Moment``): a search that had already ended adds no entry."""
+        """Take the entries of the study; a search that had already ended adds no entry."""
         self.entries = moment.state.entries
 
     def finish(self, seconds: float | None = _END_SECONDS) -> bool:
@@ -178,7 +175,7 @@ class Mirror:
                 self._refused = None
                 self._opened.set()
             except Exception as error:
-                # SQLAlchemy and Optuna wrap the exceptions of many drivers, so all exceptions are caught.
+                # SQLAlchemy and Optuna wrap the exceptions of many drivers.
                 _close(study)
                 study = None
                 why = _without_password(error, self._url)
@@ -208,15 +205,15 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Digests in place of long texts.
     digests = {"space_text": hashlib.sha256(config.space_text.encode()).hexdigest(), "recipe": config.recipe.hash}
-    # Converted to JSON and back, for a comparison with values from the database.
+    # As values from the database.
     configuration = json.loads(json.dumps(config_document(config) | digests))
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
     attributes = study.user_attrs
     trials = study.get_trials(deepcopy=False)
     if not attributes and not trials:
-        # Without the decorator, which warns that the method is experimental.
+        # The decorator warns that the method is experimental.
         unwrap(optuna.Study.set_metric_names)(study, ["validation error (%)", OBJECTIVES[config.minimised[0]]])
-    # Without trials, missing attributes mean that the study was just created.
+    # Without trials, the study was just created.
     comparable = attributes if trials else configuration | attributes
     different = [key for key, value in configuration.items() if comparable.get(key) != value]
     if different:
@@ -315,7 +312,7 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
 
 def _close(study: optuna.Study | None) -> None:
     if study is not None:
-        # Optuna wraps the storage of a URL in a cache without public access to the storage.
+        # Optuna wraps the storage of a URL in a cache.
         storage: Any = getattr(study._storage, "_backend", study._storage)
         storage.remove_session()
         storage.engine.dispose()

@@ -4,11 +4,10 @@ Accuracies are per cent of the validation images; the threshold is the validatio
 target.
 
 - A candidate *is confirmed* while the fresh seeds predict that a verification passes, and *is refuted* when further
-  seeds would be wasted. Both depend on the runs of the candidate alone, and further runs may change both.
+  seeds would be wasted. Both depend on the runs of the candidate alone.
 - The *incumbent* is the confirmed candidate of the lowest cost whose verification has not missed the target; if two
   costs are minimised, these candidates form a Pareto front.
-- A *contender* is confirmed or due a further run. Among thousands of candidates, only few are contenders.
-- The *state* of a network (``NetworkState``) follows from the log, event by event (``TRANSITIONS``).
+- A *contender* is confirmed or due a further run; among thousands of candidates, only few are.
 - The *nearest miss* is the unconfirmed candidate with the fewest errors.
 """
 
@@ -31,41 +30,38 @@ from harness.system import statistics
 from harness.system.terminal import counted
 from harness.training.result import Errors, Result, Status
 
-CONFIRM_SEEDS = 2  # fewest fresh seeds of a confirmed candidate
-MAX_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
-# A candidate is confirmed if a verification on ``VERIFY_SEEDS`` seeds passes with at least this probability, given the
-# fresh seeds and the error ratio measured on training images. Of 53 recorded verifications 3 missed (diary 104).
+CONFIRM_SEEDS = 2  # fresh seeds of a confirmed candidate
+MAX_SEEDS = 6  # of fresh seeds; a candidate that is not confirmed by then is refuted
+# Probability that a verification on ``VERIFY_SEEDS`` seeds passes, given the fresh seeds and the error ratio measured
+# on training images, from which a candidate is confirmed. Of 53 recorded verifications 3 missed (diary 104).
 CONFIDENCE = 0.80
-_SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
-VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
-_REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` with which an unconfirmed candidate is not refuted
-# Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
-# (diary 52).
+_SURE = 0.98  # probability from which candidates are verified in the order of cost (``surest_first``)
+VERIFY_SEEDS = 6  # of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
+_REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` without a refutation
+# Between seeds, as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors (diary 52).
 SEED_SHARE = 0.08
-# Fewest errors for which ``SEED_SHARE`` holds. Below, the squared share is inversely proportional to the number of
-# errors (diary 124).
+# Below, the squared share is inversely proportional to the number of errors (diary 124).
 _COUNTED_ERRORS = 60.0
-MIN_COUNTED = 0.5  # errors assumed in place of 0 errors, which prove little on few images and have no logarithm
-_CONTINUITY = 0.5  # images, continuity correction of a count of errors (Yates 1934)
-# Selection bias of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole
-# share if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
+MIN_COUNTED = 0.5  # in place of 0 errors, which prove little on few images and have no logarithm
+_CONTINUITY = 0.5  # images, of a count of errors (Yates 1934)
+# Of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole share if networks
+# are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
-# Degrees of freedom of ``SEED_SHARE`` as the prior of the standard deviation between a few seeds (moderated variance,
-# Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
+# Of ``SEED_SHARE`` as the prior of the deviation between a few seeds (moderated variance, Smyth, Statistical
+# Applications in Genetics and Molecular Biology 3, 2004).
 _SEED_FREEDOM = 20
-# Standard deviation between networks of the ratio of errors on unseen images to validation errors, as a share: 0.032
-# among five networks of five to eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (diary 56 and
-# 91). The larger value is used.
+# Between networks, of the ratio of errors on unseen images to validation errors: 0.032 among five networks of five to
+# eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (diary 56 and 91). The larger value is used.
 _NETWORK_SHARE = 0.032
-# Squared relative deviation of the mean of a verification from the validation mean of the network.
+# Squared relative deviation of the mean of a verification from the validation mean.
 _VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
-# Final errors per error at a rung, median run on MNIST, by share of the epochs (diary 5).
+# Final errors per error at a rung, median on MNIST, by share of the epochs (diary 5).
 _TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
 _TYPICAL_RUNS = 4  # weight of ``_TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
 
 
-BASELINE = "baseline"  # origin of the networks with which a search begins, because their training is cheap
-SURROGATE = "surrogate"  # origin of the networks that the surrogate model proposes; name of the default sampler
+BASELINE = "baseline"  # networks with which a search begins, because their training is cheap
+SURROGATE = "surrogate"  # networks that the surrogate model proposes; also the default sampler
 
 
 def is_linear(origin: str, network: Architecture) -> bool:
@@ -99,17 +95,16 @@ class NetworkState(StrEnum):
         return self in (NetworkState.MET, NetworkState.OPEN, NetworkState.CONFIRMED)
 
 
-# A shortened network waits for the shorter training, and stays shortened if the search ends before this training.
+# If the search ends before the shorter training, a network stays shortened.
 _BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING, NetworkState.SHORTENED)
 _UNVERIFIED = tuple(state for state in NetworkState if not state.is_verified)
-# States from which an event of the log leads to a state; from any other state, the event changes nothing. Logs of older
-# programs may lack events, so confirmations, refutations and verdicts do not depend on earlier events. Only a further
-# verdict changes a verdict.
+# From any other state, the event changes nothing. Logs of older programs may lack events, so confirmations, refutations
+# and verdicts do not depend on earlier events. Only a further verdict changes a verdict.
 TRANSITIONS: Mapping[NetworkState, Sequence[NetworkState]] = {
     NetworkState.TRAINING: _BEFORE_A_RUN,  # the first run reached a rung
     NetworkState.SHORTENED: _BEFORE_A_RUN,
     NetworkState.FAILED: _BEFORE_A_RUN,
-    # A network may be trained again with a different number of epochs; the best first run counts.
+    # With several numbers of epochs, the best first run counts.
     NetworkState.PRUNED: (*_BEFORE_A_RUN, NetworkState.FAILED),
     NetworkState.TRAINED: (*_BEFORE_A_RUN, NetworkState.FAILED, NetworkState.PRUNED),
     NetworkState.CONFIRMED: _UNVERIFIED,
@@ -126,14 +121,12 @@ class Candidate:
 
     Attributes:
         cost: Value of the minimised metric; if two are minimised, the geometric mean of both values.
-        first_run: Run in the search; None until this run has ended.
+        first_run: None until this run has ended.
         fresh_runs: Ended runs on fresh seeds, in the order of the seeds.
-        repeats: Number of repeated proposals of the network.
         confirm_seeds: Fewest fresh seeds for a confirmation; 0 if the first run suffices.
-        groups: Numbers of groups if each fresh seed validates on a separate fold of groups; None without such folds.
+        groups: Set if each fresh seed validates on a separate fold of groups.
         cases_of_a_run: Largest effective number of validation images of a run; infinite without copies.
-        shorter_epochs: Epochs of a training that replaces the first run, which ended at a rung because it suffices;
-            None for all other runs (``scheduler.shorter_epochs``).
+        shorter_epochs: Epochs of a training that replaces the first run (``scheduler.shorter_epochs``); else None.
     """
 
     proposal: Proposal
@@ -164,12 +157,12 @@ class Candidate:
 
     @property
     def guessing_pct(self) -> float:
-        """Accuracy of guessing, per cent, which is assumed for a run that ended without an accuracy."""
+        """Accuracy of guessing, which is assumed for a run that ended without an accuracy."""
         return 100 / self.classes
 
     @property
     def fresh_pct(self) -> list[float]:
-        """Accuracies on the fresh seeds, per cent; ``guessing_pct`` for a run that ended without an accuracy."""
+        """Accuracies on the fresh seeds; ``guessing_pct`` for a run without an accuracy."""
         accuracies = [result.validation_accuracy_pct for result in self.fresh_runs]
         return [self.guessing_pct if accuracy is None else accuracy for accuracy in accuracies]
 
@@ -202,19 +195,19 @@ class Candidate:
 
     @property
     def most_seeds(self) -> int:
-        """Most fresh seeds: a seed per fold of groups, as further seeds show no further groups; else ``MAX_SEEDS``."""
+        """A seed per fold of groups, as further seeds show no further groups; else ``MAX_SEEDS``."""
         return MAX_SEEDS if self.groups is None else self.groups.folds
 
     @property
     def is_contender(self) -> bool:
-        """Whether the candidate is confirmed or due a further run; verifications are not considered here."""
+        """Whether the candidate is confirmed or due a further run; verifications are not considered."""
         if self.first_run is None or self.is_confirmed:
             return True
         return self.seeds_wanted > len(self.fresh_runs) and not self.is_refuted
 
     @property
     def seeds_wanted(self) -> int:
-        """Number of fresh seeds that the candidate shall have by now: ended, in training and due.
+        """Fresh seeds that the candidate shall have by now: ended, in training and due.
 
         A candidate that passed the first run gets ``confirm_seeds`` fresh seeds at once, then single seeds, while
         ``chance_to_confirm`` is at least ``_REFUTED_BELOW``; the first fresh seed does not depend on this chance
@@ -293,9 +286,8 @@ class Candidate:
     def expected_errors(self, ratios: Mapping[float, float]) -> float | None:
         """Return the expected final validation errors, on as many images as the first run validated on.
 
-        This is the mean over the runs with an error count or, for a first run that ended at a rung, the errors times
-        the ratio of the nearest rung (``rung_ratios``). None if the first run has no error count, diverged, or has not
-        ended.
+        The mean over the runs with an error count or, for a first run that ended at a rung, the errors times the ratio
+        of the nearest rung (``rung_ratios``). None if the first run has no error count, diverged, or has not ended.
         """
         first = self.first_run
         if first is None or first.validation_errors is None:
@@ -331,7 +323,7 @@ def reaches_threshold(wrong: float, images: int, threshold_pct: float) -> bool:
     images, 0.9 errors are allowed, and a network that makes 0.9 errors per run makes at least one in 60 % of the runs.
 
     Args:
-        wrong: Errors of the run, counted or predicted.
+        wrong: Errors, counted or predicted.
     """
     return statistics.reaches(100 * (1 - (wrong - _CONTINUITY) / images), threshold_pct)
 
@@ -367,7 +359,7 @@ def combined_cost(costs: tuple[int, ...], objective: Objective) -> int:
 
 
 def study_space(config: StudyConfig, task: Task) -> SearchSpace:
-    """Return the search space of a study, with the conditions and the bits per weight of the networks."""
+    """Return the search space of a study, with its conditions and bits per weight."""
     space = parse_space(config.space_text, config.space, task)
     return replace(space, weight_bits=config.recipe.weight_bits)
 
@@ -390,7 +382,7 @@ def confirm_seeds_of(config: StudyConfig) -> int:
 
 def seed_share_square(errors: float) -> float:
     """Return the square of the relative standard deviation between seeds with ``errors`` errors per run."""
-    # The lower bound of ``errors`` is ``MIN_COUNTED`` errors in the most fresh seeds together.
+    # At least ``MIN_COUNTED`` errors in the most fresh seeds together.
     return SEED_SHARE**2 * max(1.0, _COUNTED_ERRORS / max(errors, MIN_COUNTED / MAX_SEEDS))
 
 
@@ -457,7 +449,7 @@ def likeliest(candidates: Iterable[Candidate], target_pct: float) -> list[Candid
 def confirmed_front(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the Pareto front of the confirmed candidates; with a single cost, the cheapest candidate."""
     front = list[Candidate]()
-    # In the order of the first cost, a candidate is on the front if its second cost is the lowest so far.
+    # By ascending first cost, the second cost must be the lowest so far.
     for candidate in sorted(confirmed_by_cost(candidates), key=lambda each: (each.costs, each.order)):
         if not front or candidate.costs[-1] < front[-1].costs[-1]:
             front.append(candidate)
@@ -469,8 +461,7 @@ class NearestMiss:
     """Figures of the unconfirmed candidate with the fewest errors (``nearest_miss``).
 
     Attributes:
-        errors: Number of wrong validation images: mean over the fresh seeds, or of the first run if there are none.
-        runs: Number of runs behind ``errors``.
+        errors: Wrong validation images: mean over the fresh seeds, else of the first run.
         allowed: Most errors of ``size`` images that reach the threshold.
         rung: Epoch of the rung at which the only run was pruned or shortened; None for a complete run.
     """
@@ -497,14 +488,14 @@ def allowed_errors(threshold_pct: float, size: int) -> int:
 
 
 def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
-    """Return the unconfirmed candidate with the fewest errors, the cheapest at equal errors; None if there is none.
+    """Return the unconfirmed candidate with the fewest errors, the cheapest at equal errors, if any.
 
     A candidate whose run ended at a rung is returned only if no unconfirmed candidate has a complete run.
     """
 
     def errors_of(candidate: Candidate, first: Result) -> float:
         images = first.required_validation.images
-        # A failed fresh run has the accuracy of guessing, as in ``fresh_pct``.
+        # As in ``fresh_pct``.
         guesses = Errors(round((1 - candidate.guessing_pct / 100) * images), images)
         evaluations = [guesses if run.validation is None else run.validation for run in candidate.fresh_runs or [first]]
         # Folds may have different sizes.
@@ -518,10 +509,10 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
         if first is None or first.validation is None or not first.status.ended_without_failure:
             continue
         errors = errors_of(candidate, first)
-        # The first runs of trials validate on folds of different sizes.
+        # First runs validate on folds of different sizes.
         rank = (first.status is not Status.COMPLETE, errors / first.required_validation.images, candidate.order)
         usable.append((rank, errors, candidate, first))
-    # This runs after each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
+    # After each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
     for (is_at_rung, _, _), errors, candidate, first in sorted(usable, key=lambda item: item[0]):
         if not candidate.is_confirmed:
             size = first.required_validation.images

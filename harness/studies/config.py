@@ -21,7 +21,7 @@ from harness.system.errors import ContentError, StorageError
 from harness.training.recipe import NamedRecipe, Recipe
 from harness.training.result import PROTOCOL_VERSION
 
-# Keys that a document omits if the first key of the group has the default, so that older studies keep their names.
+# Keys that a document omits if the first of the group has the default, so that older studies keep their names.
 _OMITTED_KEYS = (
     ("minimise", "most"),
     ("second", "second_most"),
@@ -31,7 +31,7 @@ _OMITTED_KEYS = (
     ("group_folds",),
     ("validation_groups", "test_groups"),
 )
-_OLD_RESULTS = "results"  # folder in which versions before 25 November 2026 kept a file per run
+_OLD_RESULTS = "results"  # a file per run, in versions before 25 November 2026
 
 
 @strict_json
@@ -40,14 +40,11 @@ class StudyConfig:
     """Settings that decide the outcome of a search; a study never changes these settings.
 
     Attributes:
-        data_hash: Hash of the images and labels.
-        threshold_pct: Validation accuracy that corresponds to the target, per cent (``bounds.ErrorRatio``).
-        space_text: Complete definition of the search space, so that a study stays readable after changes of the space.
+        threshold_pct: Validation accuracy that corresponds to the target (``bounds.ErrorRatio``).
+        space_text: Definition of the search space, which may change later.
         sampler: Name in ``optuna_sampler.SAMPLERS``, or ``MODULE:FUNCTION``.
         recipe: Training recipe; ``lengths`` may replace the number of epochs.
-        rungs: Epochs after which pruning is decided in a training of ``recipe.epochs`` epochs; ``rungs_of`` scales the
-            rungs to different lengths.
-        seed: Seed of all random choices of the search; ``run_seed`` is the seed of the trainings.
+        rungs: Epochs at which pruning is decided in a training of ``recipe.epochs`` epochs; ``rungs_of`` scales these.
         lengths: Epochs that a network may be trained for, ascending; empty for ``recipe.epochs``.
         prior: Prior observations of the surrogate: ``none``, ``shipped``, or ``own`` (shipped and the user's studies).
         prior_sha256: Digest of the shipped prior observations; empty if ``prior`` is ``none``.
@@ -56,11 +53,10 @@ class StudyConfig:
         second: Second metric to minimise, for a Pareto front; None for a single metric.
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
         known: Texts of these start networks, in the notation; a continued study keeps the first list.
-        sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
-        image_folds: Number of folds of images, on each of which a confirmation validates at least once; 0 without such
-            folds, and in studies of earlier versions.
-        group_folds: Number of folds of whole groups, each of which a confirmation validates on once; 0 without folds of
-            groups.
+        sampler_sha256: Digest of the source of a user's sampler.
+        image_folds: Folds of images, on each of which a confirmation validates at least once; 0 also in studies of
+            earlier versions.
+        group_folds: Folds of whole groups, on each of which a confirmation validates once; else 0.
         validation_groups: Effective number of groups of all folds; ``test_groups`` of the test part. 0 without folds of
             groups and groups of copies, and in studies of earlier versions.
     """
@@ -97,8 +93,7 @@ class StudyConfig:
     def run_seed(self) -> int:
         """Seed of all trainings: ``seed``, or a hash of the configuration if there are prior observations.
 
-        With an equal seed, a search would repeat runs that the surrogate model has learned from, and count these runs
-        as fresh seeds.
+        With an equal seed, a search would count runs that the surrogate model has learned from as fresh seeds.
         """
         if self.prior == "none":
             return self.seed
@@ -114,7 +109,7 @@ class StudyConfig:
 
     @property
     def cases_of_a_run(self) -> float:
-        """Effective number of independent validation images of a run; infinite if the images of a run decide."""
+        """Effective number of validation images of a run; infinite if the images of a run decide."""
         if self.group_folds or not self.validation_groups:
             return math.inf
         return self.validation_groups / max(1, self.image_folds)
@@ -155,7 +150,7 @@ class StudyConfig:
         return epochs_within((rung * epochs / self.recipe.epochs for rung in self.rungs), epochs)
 
     def recipe_of(self, epochs: int | None) -> tuple[Recipe, str]:
-        """Return recipe and recipe name for a training of ``epochs`` epochs; None for the epochs of the recipe."""
+        """Return recipe and name for ``epochs`` epochs; None for the epochs of the recipe."""
         entry = NamedRecipe(self.recipe_name, self.recipe).at(epochs)
         return entry.recipe, entry.name
 
@@ -174,10 +169,7 @@ class _ConfigFile:
 
 
 def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
-    """Write the configuration of a new study, or check the existing configuration.
-
-    Args:
-        origins: Source of each value by key: an option, the environment, a call or a default.
+    """Write the configuration of a new study with the source of each value, or check the existing configuration.
 
     Returns:
         Whether the study is new.
@@ -205,7 +197,7 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
 
 
 def study_exists(folder: Path) -> bool:
-    """Return whether a folder has a study; ``open_study`` writes the configuration as the last file of a new study."""
+    """Return whether a folder has a study; ``open_study`` writes the configuration last."""
     return (folder / "config.json").exists()
 
 
@@ -241,22 +233,19 @@ def read_config(folder: Path) -> _ConfigFile:
 def locked_folder(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]:
     """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written.
 
-    A folder that had files before is kept.
-
-    Args:
-        removable: Files and folders that do not count as written.
+    A folder that had files before is kept; ``removable`` files and folders do not count as written.
 
     Raises:
         Held: A different process holds the lock.
     """
-    # Do not fail at once, because ``is_locked_by_a_process`` in a different process holds the lock for a moment, too.
+    # ``is_locked_by_a_process`` in a different process holds the lock for a moment, too.
     with files.locked(folder / ".lock", seconds=0.75):
         had_files = os.listdir(folder) != [".lock"]
         try:
             yield
         finally:
             if not had_files and folder.is_dir() and {*os.listdir(folder)} <= {".lock", *removable}:
-                # A folder that cannot be moved, such as a mount point, remains.
+                # Such as a mount point.
                 with suppress(StorageError):
                     files.remove_folder(folder)
 
@@ -264,7 +253,7 @@ def locked_folder(folder: Path, removable: Sequence[str] = ()) -> Iterator[None]
 def is_locked_by_a_process(folder: Path) -> bool:
     """Return whether a process holds the lock of a folder."""
     try:
-        # Not ``files.locked``, which would create a folder that another process is removing.
+        # ``files.locked`` would create a folder that another process is removing.
         with (folder / ".lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:

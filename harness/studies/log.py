@@ -36,7 +36,7 @@ class StudyLog:
     def fold_into(self, state: StudyState) -> StudyState:
         """Apply all entries of the log to a new state, and return the state.
 
-        Text after the last end of line is ignored: such text is being written, or was torn by a kill.
+        Text after the last end of line is being written, or was torn by a kill, and is ignored.
 
         Raises:
             ContentError: A line is no event, or contradicts an earlier line.
@@ -53,7 +53,7 @@ class StudyLog:
     def recover_into(self, state: StudyState) -> StudyState:
         """Do as ``fold_into``, to continue the study, after cutting off a torn last line.
 
-        Remove temporary files of killed writes, and checkpoints of runs that have ended.
+        Remove temporary files of killed writes, and checkpoints of ended runs.
         """
         if self._path.exists():
             content = self._path.read_bytes()

@@ -26,16 +26,15 @@ def studies(workspace: Workspace) -> dict[str, Path]:
 
 
 def find_study(name: str, workspace: Workspace) -> Path | None:
-    """Return the folder of a study, or None if the workspace has no such study.
+    """Return the folder of a study, or None.
 
-    Args:
-        name: Name of the study, or a path with a slash, of the folder or of ``report.html``.
+    ``name`` is the name of the study, or a path with a slash, of the folder or of ``report.html``.
     """
     runs = workspace.runs.resolve()
     folder = Path(name) if "/" in name else runs / name
     if folder.name == "report.html":
         folder = folder.parent
-    # The folder of a study may be a link, and a link may lead to a study.
+    # The folder may be a link, and a link may lead to a study.
     if folder.parent.resolve() != runs:
         folder = folder.resolve()
     return studies(workspace).get(folder.name) if folder.parent.resolve() == runs else None
@@ -59,7 +58,7 @@ def study_folder(name: str | None, workspace: Workspace) -> Path:
 
 
 def fit_name(dataset: str) -> str:
-    """Return a new name for the study of a fit; ``dataset`` is the name of the data set, ``GROUP-HASH``."""
+    """Return a new name for the study of a fit; the name of the data set is ``GROUP-HASH``."""
     return f"{dataset}-{secrets.token_hex(4)}"
 
 
@@ -69,7 +68,7 @@ def group_of(study: str, dataset: str) -> str | None:
 
 
 def studies_of(name: str, workspace: Workspace) -> list[Path]:
-    """Return the folder of the study of this name, or else the folders of the studies of this group.
+    """Return the folder of the study of this name, or else the folders of this group of studies.
 
     Raises:
         UsageError: There is neither a study nor a group of this name.

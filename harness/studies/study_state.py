@@ -1,7 +1,7 @@
-"""State of a study, folded from the events; all other modules read this state instead of the events.
+"""State of a study, folded from the events.
 
-Exceptions are modules that show or repeat single events and derive no state: progress lines, curves of ``--log``, rows
-of the mirror, and the replayed history of a sampler.
+Only modules that show or repeat single events read the events: progress lines, curves of ``--log``, rows of the mirror,
+and the replayed history of a sampler.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from harness.studies.standing import Outcome, Standing
 from harness.training.result import Purpose, Result, Status
 
 _E = TypeVar("_E", bound=Event)
-# Sorted ratios (final errors / errors at the rung) of the complete runs, by (epochs of the training, rung).
+# Final errors / errors at the rung of the complete runs, sorted, by (epochs of the training, rung).
 Ratios = dict[tuple[int, int], list[float]]
 # Any other status is a failure.
 _STATE_AFTER_RUN = {
@@ -42,7 +42,7 @@ _STATE_AFTER_RUN = {
     Status.SHORTENED: NetworkState.SHORTENED,
 }
 _STATE_OF_VERDICT = {True: NetworkState.MET, None: NetworkState.OPEN, False: NetworkState.MISSED}
-# s; a confirmation within this time after a refutation belongs to the same ended run, although the log has two events.
+# s; a confirmation within this time after a refutation belongs to the same ended run.
 _REPLACEMENT_SECONDS = 1.0
 
 
@@ -50,8 +50,8 @@ class StudyVerdict(NamedTuple):
     """Verdict on a study, and the only network to which the verdict refers; all readers of a study show these.
 
     Attributes:
-        tier: Of the verification; before a verification CONFIRMED, or SEARCHED for a network that is not confirmed;
-            MISSED if the target is not reached; NONE without a verdict.
+        tier: Of the verification; before a verification CONFIRMED or SEARCHED; MISSED if the target is not reached;
+            NONE without a verdict.
         network: The network, with the accuracy on fresh seeds; None if no network was confirmed or chosen.
     """
 
@@ -65,8 +65,8 @@ class StateDecision(NamedTuple):
     """A decision about a network: a confirmation or refutation by fresh seeds, or the choice of the winner.
 
     Attributes:
-        elapsed: Working time on the study at the decision, seconds.
-        max_cost: Largest allowed value of the first minimised metric for further networks.
+        elapsed: Working time on the study, seconds.
+        max_cost: Largest value of the first minimised metric for further networks.
     """
 
     elapsed: float
@@ -83,17 +83,16 @@ class StudyState:
     """State of a study after the events so far.
 
     Attributes:
-        folder: Folder of the study; this class neither reads nor writes files.
-        entries: Events with the times of the events, oldest first.
+        folder: This class neither reads nor writes files.
+        entries: Events with times, oldest first.
         seconds: Working time on the study, all sessions together, seconds.
-        session: Last event that began or ended a session; None before the first session.
-        rejected: Number of networks that were rejected before the first training, by reason.
+        rejected: Networks rejected before the first training, by reason.
         ended_runs: Results by (trial, purpose, index of the seed).
         ratios: ``Ratios`` of the complete runs.
         contenders: Candidates that are confirmed or due a further run and have not missed on test, by trial.
         confirmations: Trials that the log confirmed, and neither refuted nor found to miss the target since: only the
             last, or all if two costs are minimised.
-        last_decisions: Last decision on each network, by hash, the choice of the winner included.
+        last_decisions: Last decision on each network, by hash.
         verdicts: Verification of each winner, by trial, in the order of the winners.
     """
 
@@ -129,7 +128,7 @@ class StudyState:
         self._classes = task_or_mnist(config.dataset).classes
         self._winners: list[events.WinnerChosen] = []  # last first
         self._has_chosen = False  # whether the last session has chosen a winner
-        # Hash of the network whose confirmation set the present largest cost; empty if there is none.
+        # Whose confirmation set the present largest cost; empty if there is none.
         self._limiting_hash = ""
 
     @cached_property
@@ -228,7 +227,7 @@ class StudyState:
         self._limiting_hash = event.hash
         last = self.decisions[-1] if self.decisions else None
         if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _REPLACEMENT_SECONDS:
-            # The network replaces the refuted network at once, so the largest cost stays as before the refutation.
+            # Replaced at once, so the largest cost stays as before the refutation.
             del self.decisions[-1]
             self.decisions.append(last._replace(max_cost=self._max_cost))
         max_cost = self._max_cost if event.budget is None else event.budget
@@ -255,7 +254,7 @@ class StudyState:
     ) -> StateDecision:
         """Advance a network to the next state, if any; store and return the decision, the last on this network."""
         candidate = self.candidates.get(event.trial)
-        # Without the proposal, use the parameters of the event, whatever the metric is.
+        # Whatever the metric is.
         cost = event.parameters if candidate is None else candidate.costs[0]
         was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
         if next_state is not None:
@@ -298,7 +297,7 @@ class StudyState:
 
     @property
     def trained_count(self) -> int:
-        """Number of first runs with an accuracy; ``NetworkState.TRAINED`` excludes runs that ended at a rung."""
+        """First runs with an accuracy; ``NetworkState.TRAINED`` excludes runs that ended at a rung."""
         first_runs = [candidate.first_run for candidate in self.candidates.values() if candidate.first_run]
         return sum(run.validation_errors is not None for run in first_runs)
 
@@ -340,9 +339,7 @@ class StudyState:
     def standing(self, later: events.Verified | None = None) -> StudyVerdict:
         """Return the verdict on the study and its network.
 
-        Args:
-            later: Verification of the network by the records of the workspace, which may have further seeds; None to
-                use the verification in the log.
+        ``later`` is a verification by the records of the workspace, which may have further seeds; None for the log.
         """
         network = self.result
         if network is None:

@@ -5,15 +5,15 @@ import threading
 import time
 from functools import cache
 
-_LOOK_SECONDS = 0.25  # between two looks at the clock by a thread
-# A longer time without a look means that the process was stopped, unless the process computed for most of the time: a
-# library may keep all Python threads from running.
+_LOOK_SECONDS = 0.25  # between two looks by a thread
+# Without a look for longer, the process was stopped, unless it computed for most of the time: a library may keep all
+# Python threads from running.
 _STOPPED_SECONDS = 2.0
 
 
 class _Clock:
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may read the clock in the middle of ``now``
+        self._lock = threading.RLock()  # a signal handler may read the clock in ``now``
         self._look = time.monotonic(), time.process_time()
         self._stopped_seconds = 0.0
         threading.Thread(target=self._watch, daemon=True, name="clock").start()
@@ -34,7 +34,7 @@ class _Clock:
 
 
 _clock = cache(_Clock)
-# The thread of the parent does not run in a forked process.
+# A forked process lacks the thread.
 os.register_at_fork(after_in_child=_clock.cache_clear)
 
 

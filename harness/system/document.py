@@ -23,11 +23,11 @@ from harness.system.files import read_bytes, read_typed
 _T = TypeVar("_T")
 _NO_NETWORK = "no_network"  # type of the pydantic error of ``_Notation``
 BRING_BACK = "restore a committed file with 'git restore'; remove an uncommitted file and repeat the command"
-# Prefixes that make a spreadsheet read a text as a formula, which an apostrophe in front prevents.
+# A spreadsheet reads such a text as a formula, which an apostrophe in front prevents.
 _GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
-_MAX_DIGITS = 64  # digits of a number in a document, which may come from an untrusted source
-_MAX_DEPTH = 64  # levels of nesting in such a document; documents of this program have at most 12
+_MAX_DIGITS = 64  # of a number in a document from an untrusted source
+_MAX_DEPTH = 64  # of nesting in such a document; documents of this program have at most 12
 _LONG_NUMBER = re.compile(rf"\d{{{_MAX_DIGITS + 1}}}")
 
 
@@ -45,7 +45,7 @@ class _Notation:
         return core_schema.no_info_after_validator_function(network, core_schema.str_schema())
 
 
-# An architecture that documents hold as text. Shapes are not checked, because the task is not known here.
+# Shapes are not checked, because the task is not known here.
 WrittenNetwork = Annotated[Architecture, _Notation()]
 
 
@@ -81,10 +81,7 @@ def read_as(
 ) -> _T:
     """Return the dataclass stored in a JSON text or file; missing fields take the default values.
 
-    Args:
-        source: Name of the document in messages.
-        hint: How to repair the document.
-        is_table: Whether values are texts, the cells of a table, to convert.
+    ``source`` names the document in messages. With ``is_table``, values are texts, the cells of a table, to convert.
 
     Raises:
         ContentError: The file cannot be read, or a field is invalid; the message names the first invalid field.
@@ -118,17 +115,14 @@ def read_as(
             value_text = repr(fault["input"])
             if len(value_text) > 60:
                 value_text = value_text[:57] + "..."
-            # The key is empty if the document as a whole has the wrong type.
+            # Without a key, the document as a whole has the wrong type.
             key = f"{key} is {value_text}".removeprefix(" is ")
         message = ": ".join(filter(None, (source, key, violation.removeprefix("Value error, "))))
         raise ContentError(message, hint=hint) from error
 
 
 def read_toml(path: Path, subject: str) -> dict[str, Any]:
-    """Return the table of a TOML file that a user wrote.
-
-    Args:
-        subject: Description of the content in messages, such as ``recipe``.
+    """Return the table of a TOML file of a user; ``subject`` is the content in messages, such as ``recipe``.
 
     Raises:
         UsageError: The file cannot be read.
@@ -174,7 +168,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_limits(content: str | bytes, value: Any) -> None:
     text = content if isinstance(content, str) else content.decode("utf-8", "replace")
-    # Most documents have fewer brackets and dots (of keys in TOML) than the limit, and no long number.
+    # Few brackets and dots (of keys in TOML), and no long number.
     if sum(map(text.count, "[{.")) <= _MAX_DEPTH and _LONG_NUMBER.search(text) is None:
         return
     level = [value]
@@ -212,14 +206,14 @@ def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_
 
 @cache
 def _adapter(kind: type[Any]) -> Any:
-    # Late import, because pydantic takes 0.1 s to load and many commands read no document.
+    # pydantic takes 0.1 s to load, and many commands read no document.
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a CSV text with a header; None becomes an empty cell, True and False become ``true`` and ``false``."""
+    """Return a CSV text with a header; None is an empty cell, True and False are ``true`` and ``false``."""
 
     def cell(value: Any) -> str:
         if value is None:
@@ -229,7 +223,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
             text = text.lower()
         if isinstance(value, str) and text.startswith(_GUARDED):
             text = f"'{text}"
-        # csv.writer does not quote a carriage return, at which csv.reader would end the row.
+        # csv.reader would end the row at a carriage return.
         if any(mark in text for mark in ',"\r\n'):
             text = '"' + text.replace('"', '""') + '"'
         return text

@@ -1,7 +1,7 @@
 """Doors: groups of entry points by which optional features and packages of third parties enter (docs/use/extending.md).
 
-An entry point is loaded on first use. If the module of an entry point imports a library that is not required, the entry
-point states the extra with this library, as in ``onnx = harness.exports.onnx:FORMAT [export]``.
+An entry point is loaded on first use, and states the extra of libraries that are not required, as in ``onnx =
+harness.exports.onnx:FORMAT [export]``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Door(StrEnum):
 @cache
 def _entry_points(door: Door) -> dict[str, EntryPoint]:
     """Return the entry points by name; the names of this package cannot be replaced."""
-    points = {point.name: point for point in sorted(entry_points(group=door), key=_is_own)}
+    points = {point.name: point for point in sorted(entry_points(group=door), key=_is_of_this_package)}
     # A clone may be newer than its installation, or not installed.
     declaration = Path(__file__).resolve().parents[2] / "pyproject.toml"
     if declaration.is_file():
@@ -46,7 +46,7 @@ def _package(point: EntryPoint) -> str:
     return str(point.value).partition(":")[0].partition(".")[0]
 
 
-def _is_own(point: EntryPoint) -> bool:
+def _is_of_this_package(point: EntryPoint) -> bool:
     return _package(point) == _ROOT
 
 
@@ -56,17 +56,12 @@ def names(door: Door) -> Set[str]:
 
 
 def guests(door: Door) -> dict[str, str]:
-    """Return the packages of the entry points of third parties, by name of the entry point."""
-    return {name: _package(point) for name, point in _entry_points(door).items() if not _is_own(point)}
+    """Return the packages of the entry points of third parties, by entry point."""
+    return {name: _package(point) for name, point in _entry_points(door).items() if not _is_of_this_package(point)}
 
 
 def feature(door: Door, name: str, purpose: str) -> Any:
-    """Return the object of an entry point.
-
-    Args:
-        door: Group of the entry point.
-        name: Name of the entry point.
-        purpose: Use of the object, for error messages, such as ``--onnx``.
+    """Return the object of an entry point; ``purpose`` is the use for error messages, such as ``--onnx``.
 
     Raises:
         UsageError: No entry point has this name.

@@ -30,7 +30,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-# Re-exported, so that both packages report system errors with the same words.
+# Both packages report system errors with the same words.
 from harness.spaces.space_errors import message_line
 from harness.spaces.space_errors import reason as reason
 
@@ -42,7 +42,7 @@ class HarnessError(Exception):
 
     Attributes:
         exit_code: Exit code of the program.
-        kind: Name of the error family in JSON output.
+        kind: Error family in JSON output.
         message: The given value, the violated rule and the allowed values, in a single line.
         hint: The next thing to try.
         position: Offset of the error in the parsed ``text``, in characters.
@@ -115,7 +115,7 @@ class Interrupted(HarnessError):
     exit_code, kind = 130, "interrupted"
 
 
-# Messages of the dynamic loader if a process exceeds the memory limit (ulimit -v).
+# Of the dynamic loader beyond the memory limit (ulimit -v).
 _NO_ROOM_TO_LOAD = ("failed to map segment", "cannot allocate memory")
 
 
@@ -126,7 +126,7 @@ def refused(error: BaseException) -> StorageError | DeviceError | None:
     storage_errors = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
     if isinstance(error, OSError) and error.errno in storage_errors:
         return StorageError(f"cannot write {error.filename or 'the output'}: {reason(error)}")
-    # torch.OutOfMemoryError is compared by name to avoid the import; on a CPU, torch raises a RuntimeError instead.
+    # By name, to avoid the import; on a CPU, torch raises a RuntimeError instead.
     is_torch_error = type(error).__name__ == "OutOfMemoryError"
     if is_torch_error or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         line = str(error).partition("\n")[0] or "out of memory"

@@ -1,7 +1,6 @@
 """The workspace folder, atomic writes, reads with limits, and locks.
 
-A write that fails raises StorageError and leaves the file unchanged. Permissions follow the umask. While folders are
-held (`held`), no write creates a moved or removed folder again.
+A write that fails raises StorageError and leaves the file unchanged. Permissions follow the umask.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from typing import Any
 
 from harness.system.errors import ContentError, StorageError, UsageError, reason
 
-# Records, weights, ledger and leaderboard of the package; in a clone, links to files of the repository.
+# In a clone, links to files of the repository.
 SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
 MAX_TYPED = 1_000_000  # bytes, largest file of `read_typed`
-_TEMPORARY = ".harness-"  # prefix of temporary files, which no file of a user has
-_FILE_ENDINGS = (".csv", ".html")  # endings of leaderboard and report pages, which are stored beside the studies
-# Path, device and inode of the folders in use; per thread, as threads may work on different workspaces.
+_TEMPORARY = ".harness-"  # of temporary files, which no file of a user has
+_FILE_ENDINGS = (".csv", ".html")  # leaderboard and report pages, which are stored beside the studies
+# Folders in use: path, device and inode; threads may work on different workspaces.
 HELD: ContextVar[tuple[tuple[Path, int, int], ...]] = ContextVar("held", default=())
 
 
@@ -91,7 +90,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
                 refuse_device(path)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # Not ``tempfile.mkstemp``, whose files are private in spite of the umask.
+                # The files of ``tempfile.mkstemp`` are private in spite of the umask.
                 temporary = path.parent / f"{_TEMPORARY}{path.name}.{secrets.token_hex(4)}"
                 with temporary.open("xb") as file:
                     temporaries[path] = temporary
@@ -108,19 +107,19 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def sweep(folder: Path, name: str = "*") -> None:
-    """Remove temporary files of killed processes, for files whose name matches a glob pattern.
+    """Remove temporary files of killed processes, whose name matches a glob pattern.
 
-    Must not be called during a write to a file of this name.
+    Must not be called during a write to such a file.
     """
     for temporary in filter(Path.is_file, folder.glob(f"{_TEMPORARY}{name}.????????")):
         temporary.unlink(missing_ok=True)
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder at once: a reader, or a kill during the removal, finds the complete folder or no folder."""
+    """Remove a folder at once: a reader or a kill finds the complete folder or none."""
     with _as_storage_error(folder), tempfile.TemporaryDirectory(prefix=".removed-", dir=folder.parent) as holder:
         folder.rename(Path(holder, "folder"))
-    # Remnants of killed removals. A different process may be about to use a holder without a folder.
+    # Of killed removals. A different process may be about to use a holder without a folder.
     for remnant in folder.parent.glob(".removed-*/folder"):
         shutil.rmtree(remnant.parent, ignore_errors=True)
 
@@ -178,13 +177,13 @@ def file_state(path: Path) -> tuple[int, int] | None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append a line under a lock, after a line end if a killed process has left an incomplete last line."""
+    """Append a line under a lock, after a line end if a killed process has left an incomplete line."""
     check_held()
     with _as_storage_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            # Without the lock, a line that is being written looks incomplete, and ``ftruncate`` could remove lines.
+            # A line that is being written looks incomplete, and ``ftruncate`` could remove lines.
             fcntl.flock(handle, fcntl.LOCK_EX)
             size = os.fstat(handle).st_size
             is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
@@ -222,7 +221,7 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
     check_held()
     with _as_storage_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()  # with the umask; filelock would create the file with its own permissions
+        path.touch()  # with the umask, which filelock ignores
         try:
             lock.acquire()
         except Timeout as error:
@@ -239,12 +238,12 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        # A folder per study; folders that start with a dot are shared by all studies.
+        # Folders that start with a dot are shared by all studies.
         self.runs = root / "runs"
-        # Tables of recorded trainings, with a folder per table; versions before 0.2 wrote to ``benchmarks``.
+        # A folder per table; versions before 0.2 wrote to ``benchmarks``.
         earlier_tables = root / "benchmarks" / "tables"
         self.tables = earlier_tables if earlier_tables.is_dir() else root / "measurements" / "tables"
-        # Evidence of the user: a JSON file per row, the ledger with a JSON line per event, and the log of test reads.
+        # A JSON file per row, the ledger with a JSON line per event, and the log of test reads.
         self.records = self.runs / "records"
         self.ledger = self.records / "ledger.jsonl"
         self.test_log = self.records / "test_reads.jsonl"
@@ -277,7 +276,7 @@ class Workspace:
 
 
 def _named(folder: Path, kind: str, name: str) -> Path:
-    # Arguments in another encoding contain lone surrogates, which cannot be written to UTF-8 files.
+    # Arguments in another encoding contain lone surrogates.
     name_bytes = name.encode(errors="replace")
     is_utf8 = name_bytes.decode() == name
     is_taken = name == "records" or name.endswith(_FILE_ENDINGS)
@@ -307,11 +306,7 @@ def check_file(option: str, path: Path) -> None:
 
 
 def check_writable(folder: Path, *, make: bool = True) -> None:
-    """Raise StorageError unless files can be created in a folder.
-
-    Args:
-        make: Whether to create ``folder``; otherwise the nearest existing parent folder is checked.
-    """
+    """Raise StorageError unless files can be created in a folder or, without ``make``, the nearest existing parent."""
     check_held()
     while not make and not os.path.lexists(folder):
         folder = folder.parent

@@ -19,13 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
-INTERRUPTED = 130  # exit code that a shell reports for a program ended by SIGINT
+INTERRUPTED = 130  # that a shell reports for a program ended by SIGINT
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PATIENCE_SECONDS = 10.0  # time for libraries to return after the first signal, before the command line ends
-_END_SECONDS = 2.0  # time limit of the functions of ``atexit`` after a second signal
+_PATIENCE_SECONDS = 10.0  # for libraries to return after the first signal
+_END_SECONDS = 2.0  # for the functions of ``atexit`` after a second signal
 _ROOT = Path(__file__).resolve().parents[1]
 _OURS = f"{_ROOT}{os.sep}"
-# Python's modules and click pass on all exceptions of functions that they call.
+# These pass on all exceptions of functions that they call.
 _PYTHON = (f"{os.path.dirname(os.__file__)}{os.sep}", "<frozen ")
 _CLICK = f"{os.sep}click{os.sep}"
 
@@ -37,7 +37,7 @@ def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         for number in handlers:
             handler = signal.getsignal(number)
-            # Handlers not set from Python (None) cannot be restored, so these signals are left alone.
+            # Handlers not set from Python (None) cannot be restored.
             if handler is not None:
                 before[number] = handler
     try:
@@ -54,7 +54,7 @@ class _Interruption:
     answer: Callable[[], None] | None = None  # function of ``asked``
     is_active = False  # whether a block of ``deferred`` is active
     is_due = False  # KeyboardInterrupt is still to be raised
-    traced: ClassVar[list[tuple[FrameType, Any]]] = []  # frames with our ``f_trace``, and the ``f_trace`` before
+    traced: ClassVar[list[tuple[FrameType, Any]]] = []  # frames with our ``f_trace``, and the one before
 
 
 def _raise_at_next_line(frame: FrameType | None, base: FrameType) -> None:
@@ -91,7 +91,7 @@ def deferred(at_second: Callable[[], None] | None = None) -> Iterator[None]:
 
     Args:
         at_second: Ends the program after a second signal, or if the first has no effect within ten seconds; by default
-            KeyboardInterrupt is raised.
+            raises KeyboardInterrupt.
 
     Raises:
         KeyboardInterrupt: A signal has arrived.

@@ -25,19 +25,14 @@ from harness.system.errors import DeviceError, UsageError
 if TYPE_CHECKING:
     import torch
 
-_INFO = Path("/proc/cpuinfo")  # lines "key : value" about each core; exists on Linux only
+_INFO = Path("/proc/cpuinfo")  # lines "key : value" about each core, on Linux only
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time per period, and the period (cgroup v2)
 _GIT_SECONDS = 30.0  # time limit of a git command
-_PROGRAM_WAIT_SECONDS = 0.1  # longest wait for a program without a look at signals
+_PROGRAM_WAIT_SECONDS = 0.1  # without a look at signals
 
 
 def compiler_words(variable: str, default_names: Sequence[str]) -> list[str]:
-    """Return the command of a compiler, split at spaces; an empty list if no compiler is installed.
-
-    Args:
-        variable: Environment variable that names the compiler.
-        default_names: Compilers to try in turn if the variable is not set.
-    """
+    """Return the command of a compiler, from an environment variable or the first installed; may be empty."""
     command = os.environ.get(variable)
     for name in [command] if command else default_names:
         words = name.split()
@@ -50,7 +45,7 @@ def compiler_words(variable: str, default_names: Sequence[str]) -> list[str]:
 def process_group() -> Iterator[int]:
     """Yield the id of a process group whose processes are killed at the end of the block, and if this process dies.
 
-    A shell in the group waits until this process, or the kernel, closes a pipe.
+    A shell in the group waits until a pipe of this process closes.
     """
     watcher = subprocess.Popen(
         ["/bin/sh", "-c", "read line; kill -9 0"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
@@ -74,8 +69,6 @@ def run_program(
     """Run a program with its child processes in a group that ends with this process (`process_group`).
 
     Args:
-        seconds: Time limit.
-        content: Standard input of the program.
         folder: Working folder; None for the present folder.
 
     Raises:
@@ -85,7 +78,7 @@ def run_program(
     began = clock.now()
     pipe = subprocess.PIPE
     with tempfile.TemporaryFile() as source, process_group() as group:
-        # Not a pipe: after a time-out, ``communicate`` sends no further input.
+        # After a time-out, ``communicate`` sends no further input to a pipe.
         source.write(content)
         source.seek(0)
         with subprocess.Popen(
@@ -94,7 +87,7 @@ def run_program(
             try:
                 while clock.now() - began < seconds:
                     with suppress(subprocess.TimeoutExpired):
-                        # Short waits, because Ctrl-C raises an exception only between two lines of this program.
+                        # Ctrl-C raises an exception only between two lines of this program.
                         output, errors = process.communicate(timeout=_PROGRAM_WAIT_SECONDS)
                         return subprocess.CompletedProcess(command, process.returncode, output, errors)
                 raise subprocess.TimeoutExpired(command, seconds)
@@ -113,7 +106,7 @@ def git(folder: Path, *arguments: str) -> str | None:
 
 
 def core_count() -> int:
-    """Return the number of cores that this process may use, within the quota of the container, at least 1."""
+    """Return the cores that this process may use, within the quota of the container, at least 1."""
     count = os.cpu_count() or 1  # None if unknown
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -179,7 +172,7 @@ def device_name(device: torch.device) -> str:
 
 
 def worker_count(workers: int | None, device: torch.device) -> int:
-    """Return the number of worker processes; by default the number of cores on a CPU and 1 on a GPU."""
+    """Return the number of worker processes; by default the cores, and 1 on a GPU."""
     if workers is not None:
         return workers
     return core_count() if device.type == "cpu" else 1
@@ -238,8 +231,8 @@ def sigint_blocked() -> Iterator[None]:
     Ctrl-C sends SIGINT to the whole process group of the terminal, but only the coordinator must react, at the end of
     the block.
     """
-    # The first start of the resource tracker unblocks SIGINT. The tracker gets the options of Python for warnings, and
-    # would warn of the semaphores of a killed program.
+    # The first start of the resource tracker unblocks SIGINT; the tracker would warn of the semaphores of a killed
+    # program.
     sys.warnoptions.append("ignore:resource_tracker")
     try:
         resource_tracker.ensure_running()

@@ -17,8 +17,8 @@ from harness.system.terminal import text_of
 
 _Accepted = TypeVar("_Accepted")
 _Value = TypeVar("_Value")
-_Kind: TypeAlias = "click.ParamType[Any]"  # as text, because the class is generic since click 8.5 only
-# Types of click that convert texts; values of Python are converted to text first, so that both share the rules.
+_Kind: TypeAlias = "click.ParamType[Any]"  # generic since click 8.5 only
+# Values of Python are converted to text first, so that both share the rules.
 _TEXT_TYPES = (click.types.StringParamType, click.types.BoolParamType, click.IntRange, click.Choice)
 
 
@@ -39,15 +39,14 @@ class Option(Generic[_Accepted, _Value]):
     The annotation ``Option[A, V]`` names the type A of accepted values and the type V of the checked value.
 
     Attributes:
-        help: Help text, also used in the docstring of a function.
         kind: Type of click that checks and converts the value.
         group: Section of the help text; None for an argument of Python alone.
         flags: By default the name of the field with hyphens, as in ``--name``.
         envvar: Environment variable that replaces the default.
         multiple: Whether the option may be repeated; the value is a tuple.
-        known_values: Function that returns the known values, for completion in a shell.
-        source_key: Key under which a study records the source of the value (option, environment, call or default), by
-            default the name; None for an option that does not change the outcome of a study.
+        known_values: Returns the known values, for completion in a shell.
+        source_key: Key under which a study records the source of the value, by default the name; None for an option
+            that does not change the outcome.
     """
 
     default: _Accepted
@@ -86,7 +85,6 @@ class Option(Generic[_Accepted, _Value]):
     def checked(self, value: Any) -> Any:
         """Return a value converted as on the command line; None stands for the default. Raises UsageError."""
         if value is None:
-            # An empty environment variable counts as a missing one.
             environment_value = "" if self.envvar is None else os.environ.get(self.envvar, "")
             value = environment_value or self.default
         if value is None:
@@ -100,8 +98,8 @@ class Option(Generic[_Accepted, _Value]):
 
 
 def options_of(dataclass_type: type) -> dict[str, Option[Any, Any]]:
-    """Return the options that the fields of a dataclass declare, by name; every field must be an option."""
-    # ``getattr`` would return the default value of the option, see ``Option.__get__``.
+    """Return the options that the fields of a dataclass, all of which are options, declare, by name."""
+    # ``getattr`` would return the default value, see ``Option.__get__``.
     return {each.name: getattr_static(dataclass_type, each.name) for each in fields(dataclass_type)}
 
 

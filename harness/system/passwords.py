@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 _HIDDEN = "***"  # replaces passwords
-_PASSWORD = re.compile(r":(?!//)(?:.*(?=@)|.*)", re.DOTALL)  # password of a URL that SQLAlchemy cannot read
+_PASSWORD = re.compile(r":(?!//)(?:.*(?=@)|.*)", re.DOTALL)  # of a URL that SQLAlchemy cannot read
 _SECRET_NAME = re.compile("pass|pwd|secret|token|key|auth|credential|odbc_connect", re.IGNORECASE)  # URL option
 _ODBC_PASSWORD = re.compile(r"(?:pwd|password)=\{?([^;}]*)", re.IGNORECASE)  # within the option ``odbc_connect``
 
@@ -20,14 +20,14 @@ def _read_url(url: str) -> tuple[Any, list[str]]:
         parsed_url = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         return None, []
-    # A password with an '@' that is not written as %40 ends elsewhere.
+    # An '@' that is not written as %40 ends the password elsewhere.
     if "@" in (parsed_url.host or "") or "@" in url.partition("?")[2]:
         return None, []
     return parsed_url, list(filter(_SECRET_NAME.search, parsed_url.query))
 
 
 def without_passwords(text: str) -> str:
-    """Return a text; if the text is a URL, with the password and the secret options replaced by stars."""
+    """Return a text; in a URL, password and secret options are replaced by stars."""
     if "://" not in text:
         return text
     url, secret_names = _read_url(text)
@@ -40,7 +40,7 @@ def without_passwords(text: str) -> str:
 
 
 def without_secrets(text: str, url: str) -> str:
-    """Return a text of a driver as a single line, with the secrets of ``url`` replaced by stars in all spellings."""
+    """Return a text of a driver as a line, with the secrets of ``url`` replaced by stars."""
     parsed_url, secret_names = _read_url(url)
     if parsed_url is None:
         return "the URL cannot be read"

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 _Setting: TypeAlias = tuple[Callable[[], Any], Callable[[Any], object], Any]  # to read, to set, and the fixed value
 _ATTENTION = ("flash", "mem_efficient", "math", "cudnn")  # kernels
-# Backend, operation and precision of float32 before the older interface of torch is set (``_settings``).
+# Backend, operation and precision before the older interface of torch is set (``_settings``).
 _PRECISIONS = (
     *("generic all none", "mkldnn all none", "mkldnn conv none", "mkldnn rnn none", "mkldnn matmul none"),
     *("cuda all none", "cuda matmul ieee", "cuda conv tf32", "cuda rnn tf32"),
@@ -29,8 +29,8 @@ def fixed_settings(*, of_guest: bool = False) -> Iterator[None]:
     The number of threads and the random state of torch and the verbosity of Optuna are restored, but not set.
 
     Args:
-        of_guest: Whether the block is a part of a computation of the caller, such as the forward pass of a module, to
-            which gradients, modes of torch and the random state are left.
+        of_guest: Whether the block is part of a computation of the caller, such as a forward pass, to which gradients,
+            modes of torch and the random state are left.
     """
     with ExitStack() as stack:
         optuna = logging.getLogger("optuna")
@@ -54,7 +54,7 @@ def _fix_thread(stack: ExitStack, of_guest: bool) -> None:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         stack.enter_context(torch.random.fork_rng(devices=[]))
         stack.enter_context(torch.inference_mode(False))  # also switches gradients on
-        # Modes, as of a default device. The context manager of torch imports SymPy, which takes seconds.
+        # The context manager of torch imports SymPy, which takes seconds.
         for modes, kind in ((torch.overrides, "function"), (torch.utils._python_dispatch, "dispatch")):
             for _ in range(getattr(torch._C, f"_len_torch_{kind}_stack")()):
                 stack.callback(modes._push_mode, modes._pop_mode())
@@ -70,12 +70,12 @@ def _fix_thread(stack: ExitStack, of_guest: bool) -> None:
         torch.set_autocast_enabled(device, False)
     stack.callback(torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled())
     torch.set_autocast_cache_enabled(True)
-    # torch forgets the rounded weights of a step only at the end of the outermost block of autocast.
+    # Rounded weights are forgotten only at the end of the outermost block of autocast.
     stack.callback(torch.autocast_decrement_nesting)
     for _ in range(torch.autocast_increment_nesting()):
         torch.autocast_decrement_nesting()
         stack.callback(torch.autocast_increment_nesting)
-    # torch does not tell whether the processor replaces denormal numbers by 0.
+    # Whether the processor replaces denormal numbers by 0.
     if sys.float_info.min * sys.float_info.epsilon == 0:
         stack.callback(torch.set_flush_denormal, True)
         torch.set_flush_denormal(False)
@@ -86,7 +86,7 @@ def _settings() -> list[_Setting]:
     import torch
 
     internal = torch._C
-    # Equal seeds must give equal weights: no kernel selection by timing, no kernels with random summation order.
+    # Equal seeds must give equal weights: no selection by timing, no random summation order.
     enabled = ("mkldnn_enabled", "nnpack_enabled", "cudnn_enabled", "cudnn_deterministic")
     names = [(f"_get_{name}", f"_set_{name}", True) for name in enabled]
     names += [(f"_get_{name}", f"_set_{name}", False) for name in ("mkldnn_deterministic", "cudnn_benchmark")]
@@ -99,7 +99,7 @@ def _settings() -> list[_Setting]:
         settings.append((read_precision, partial(internal._set_fp32_precision_setter, *words), precision))
     return [
         *settings,
-        # The next two functions set precisions of the newer interface too. TF32 would round factors to 10 bits.
+        # These also set precisions of the newer interface. TF32 would round factors to 10 bits.
         (internal._get_cudnn_allow_tf32, internal._set_cudnn_allow_tf32, False),
         (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
         (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
@@ -124,7 +124,7 @@ class _ProcessSettings:
         with self._lock:
             self._blocks -= 1
             if self._blocks:
-                self._fix()  # user code in the block may have changed settings
+                self._fix()  # user code may have changed settings
             else:
                 for setting in reversed(_settings()):
                     setting[1](self._values.pop())
@@ -133,10 +133,10 @@ class _ProcessSettings:
         is_first = not self._values
         for read, write, value in _settings():
             if is_first:
-                # A setting has its own value only after the settings from which it inherits are fixed.
+                # After the settings from which it inherits are fixed.
                 try:
                     self._values.append(read())
-                except RuntimeError:  # differs from the value in ``_PRECISIONS``, so it equals the fixed value
+                except RuntimeError:  # differs from ``_PRECISIONS``, so equals the fixed value
                     self._values.append(value)
             write(value)
 

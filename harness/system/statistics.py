@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
-MAX_SKEWNESS = 0.5  # largest skewness of the errors of seeds for which the error rates of verdicts are stated
-WORST_SHARE = 0.5  # smallest share of a separate group of worse seeds for which these rates are stated
-# Condition of the stated error rates, as in all texts for users (docs/evidence/results.md, "How often answers are
-# false").
+MAX_SKEWNESS = 0.5  # of the errors of seeds, for which the error rates of verdicts are stated
+WORST_SHARE = 0.5  # of a separate group of worse seeds, for which these rates are stated
+# As in all texts for users (docs/evidence/results.md, "How often answers are false").
 SEED_CONDITION = (
     f"the errors of the seeds have a skewness of at most {MAX_SKEWNESS:g} and no separate group of worse seeds is "
     f"smaller than {100 * WORST_SHARE:g} % of the seeds"
@@ -49,7 +48,7 @@ def lower_bound(values: Sequence[float], confidence: float) -> float:
 @cache
 def quantile(confidence: float, freedom: int) -> float:
     """Return the quantile of Student's t distribution with ``freedom`` degrees of freedom, 0 < confidence < 1."""
-    # Same as scipy.stats.t.ppf, but the import of scipy.stats takes four times as long.
+    # As scipy.stats.t.ppf, which takes four times as long to import.
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, confidence))
@@ -100,9 +99,8 @@ class ClassScores:
 def class_scores(confusion: Sequence[Sequence[int]], seeds: int = 1) -> tuple[ClassScores, ...]:
     """Return the scores of each class by scikit-learn.
 
-    Args:
-        confusion: Number of images by label (row) and predicted class (column), summed over the seeds.
-        seeds: Number of seeds; the support counts the images of one seed.
+    ``confusion`` has the images by label (row) and predicted class (column), summed over ``seeds``; the support counts
+    a single seed.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -118,7 +116,7 @@ def class_scores(confusion: Sequence[Sequence[int]], seeds: int = 1) -> tuple[Cl
 def roc_auc(labels: Sequence[int], shares: Sequence[float]) -> float | None:
     """Return the area under the ROC curve of two classes by scikit-learn.
 
-    None if all images have the same label (0 or 1) or a share, the probability of class 1, is not finite.
+    None if all images have the same label or a share, the probability of class 1, is not finite.
     """
     from sklearn.metrics import roc_auc_score
 

@@ -26,14 +26,14 @@ _UNITS = ("h(?:ours?|r)?", "m(?:in(?:utes?)?)?", "s(?:ec(?:onds?)?)?")
 _DURATION_FORM = re.compile(" ?".join(rf"(?:(\d+(?:\.\d+)?) ?{unit})?" for unit in _UNITS))
 
 _SILENT = ContextVar("silent", default=False)  # per thread
-_PIPE_WIDTH = 400  # characters; programs read the output, so lines must not be cut or folded
+_PIPE_WIDTH = 400  # programs read the output, so lines must not be cut or folded
 
 
 def console(*, stderr: bool = False) -> Any:
     """Return a rich console on stdout or stderr."""
     from rich.console import Console
 
-    # Both streams are None in a program without a console, such as a server.
+    # Both are None in a program without a console, such as a server.
     stream = (sys.stderr if stderr else sys.stdout) or io.StringIO()
     if stderr and is_silent():
         stream = io.StringIO()
@@ -57,7 +57,7 @@ def is_silent() -> bool:
 
 
 def say(message: str, kind: str = "") -> None:
-    """Print a message on stderr, prefixed by ``kind`` (``error``, ``warning``, ``hint`` or empty for a note)."""
+    """Print a message on stderr; ``kind`` is ``error``, ``warning``, ``hint`` or empty for a note."""
     output = console(stderr=True)
     line = message_line(f"{kind}: {message}" if kind else message)
     if not output.is_terminal:
@@ -72,7 +72,7 @@ def say(message: str, kind: str = "") -> None:
 
 
 def write(text: str, *, err: bool = False) -> None:
-    """Print lines; non-printable characters except tabs are replaced by question marks, and the stream is flushed."""
+    """Print lines, with question marks for non-printable characters except tabs, and flush."""
     lines = ["\t".join(map(printable, line.split("\t"))) for line in text.split("\n")]
     if not (err and is_silent()):
         click.echo("\n".join(lines), err=err)
@@ -97,9 +97,9 @@ def show_table(
     """Print a table on a rich console; non-printable characters are replaced by question marks.
 
     Args:
-        styles: For each row the style of all cells, or a list of the styles of the cells, as defined by rich.
-        columns: Columns, of which text columns are folded on a narrow terminal. By default there are no titles, and
-            only the last column is folded.
+        styles: For each row the style of all cells, or a list of styles, as defined by rich.
+        columns: Text columns are folded on a narrow terminal. By default there are no titles, and only the last column
+            is folded.
     """
     from rich.table import Table
     from rich.text import Text
@@ -120,7 +120,7 @@ def show_table(
         return
     with output.capture() as capture:
         output.print(table)
-    # ``click.echo`` flushes, so that a full disk or a closed pipe raises here.
+    # A full disk or a closed pipe raises here.
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()), file=output.file)
 
 
@@ -148,8 +148,8 @@ def text_of(value: Any, between: str = "") -> str:
     A NumPy number is converted from the displayed digits: 99.4, not 99.4000015 for a float32.
 
     Args:
-        between: Separator of the members of a collection; empty if no collection is allowed. The values of a mapping
-            are upper limits, written ``name<=value``.
+        between: Separator of the members; empty if no collection is allowed. The values of a mapping are upper limits,
+            written ``name<=value``.
     """
     if between and isinstance(value, Mapping):
         return between.join(f"{name}<={text_of(most)}" for name, most in value.items())
@@ -167,8 +167,8 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     """Option type whose values are parsed from a text by a function.
 
     Args:
-        parse: Function that returns the value of a text, or raises ValueError with the message to show.
-        between: Separator of the members of a collection; empty if no collection is allowed.
+        parse: Returns the value of a text, or raises ValueError with the message to show.
+        between: Separator of the members; empty if no collection is allowed.
         unit: Unit appended to a number of Python, such as ``s`` for seconds.
     """
 
@@ -202,11 +202,11 @@ def _duration_seconds(text: str) -> float:
     return seconds
 
 
-DURATION = Parsed("duration", _duration_seconds, unit="s")  # option type with a value in seconds
+DURATION = Parsed("duration", _duration_seconds, unit="s")  # value in seconds
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration in the two largest units: 1 h 30 min, 45 min 10 s; negative durations as 0 s."""
+    """Return a duration in the two largest units: 1 h 30 min, 45 min 10 s."""
     minutes, remainder = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -23,17 +23,16 @@ from harness.system import clock
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.settings import fixed_settings
 
-_EARLY_SECONDS = 0.1  # largest difference between the alarm and the clock
+_EARLY_SECONDS = 0.1  # between the alarm and the clock
 _STOP = object()  # ends the thread of a ``Listener``
-# torch removes the operators of a ``Library`` when the object is collected, so a reference must outlive the import.
+# torch removes the operators of a ``Library`` with the object.
 _STUBS: list[Any] = []
 
 
 def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]:
-    """Return a function of user code; the module may be in the current folder.
+    """Return a function ``module:function`` of user code, also from the current folder.
 
     Args:
-        name: ``module:function``.
         purpose: Option or field that names the function, for messages.
         sha256: Expected `source_sha256`; empty for any code.
 
@@ -48,7 +47,7 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
         sys.path.insert(0, os.getcwd())
     declare_operators()
     try:
-        # Before the import, during which the file may change.
+        # The file may change during the import.
         imported_sha256 = _IMPORTED_SHA256.get(module) or sha256_of(module)
         with redirect_stdout(sys.stderr), fixed_settings():
             result: Any = getattr(import_module(module), function)
@@ -68,7 +67,7 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
 def source_sha256(name: str, purpose: str) -> str:
     """Return the SHA-256 of the file of ``module:function``, or of the list of all hashes (``sha256sum``).
 
-    The list has the files of the same folder or package that the module imports, without this program.
+    The list has the imported files of the same folder or package, without this program.
 
     Raises:
         UsageError: The function cannot be imported, or the file is missing or has changed since the import.
@@ -87,11 +86,11 @@ class OtherCode(ContentError):
     """User code differs from the code of the recipe; no training began."""
 
 
-_IMPORTED_SHA256: dict[str, str] = {}  # by module, written by ``function_of`` when this process imports the module
+_IMPORTED_SHA256: dict[str, str] = {}  # by module, written by ``function_of`` at the import
 
 
 def sha256_of(module: str) -> str:
-    """Return the hash of ``source_sha256`` for the files as they are now; empty if the module has no file."""
+    """Return the hash of ``source_sha256`` for the files as they are now; empty without a file."""
     spec = find_spec(module)
     if spec is None or not spec.has_location or spec.origin is None:
         return ""
@@ -106,9 +105,8 @@ def sha256_of(module: str) -> str:
 def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
     """Return the SHA-256 of a file and of the files of the same folder that it imports (see ``source_sha256``).
 
-    Args:
-        import_root: Folder from which the file imports.
-        package: Only package whose imports are followed; empty for all.
+    Only imports of ``package`` are followed, or all if empty; ``import_root`` is the folder from which the file
+    imports.
     """
     digests: dict[str, str] = {}
     origins = [origin]
@@ -120,12 +118,12 @@ def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
         content = path.read_bytes()
         digests[name.as_posix()] = hashlib.sha256(content).hexdigest()
         for parts in _imported(content, name.parts[:-1]):
-            # All results state the version of this program, which is left out.
+            # All results state the version of this program.
             top = "".join(parts[:1])
             is_left_out = top != package if package else top == "harness"
             if is_left_out:
                 continue
-            # The import of ``a.b`` also runs the file of the package ``a``.
+            # The package ``a`` runs too.
             for end in range(1, len(parts) + 1):
                 stem = import_root.joinpath(*parts[:end])
                 origins += [stem.with_suffix(".py"), stem / "__init__.py"]
@@ -137,7 +135,7 @@ def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
 
 def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     yield package
-    with suppress(SyntaxError, ValueError):  # not Python source, or of another version of Python
+    with suppress(SyntaxError, ValueError):  # not Python source, or of another version
         for node in ast.walk(ast.parse(content)):
             if isinstance(node, ast.Import):
                 yield from (tuple(alias.name.split(".")) for alias in node.names)
@@ -150,8 +148,8 @@ def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, .
 
 
 def _is_ctrl_c(error: BaseException) -> bool:
-    # SIGINT is blocked in workers (``machine.sigint_blocked``), so there the user code has raised the exception.
-    blocked_signals = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # adds no signal, so only the mask is read
+    # SIGINT is blocked in workers (``machine.sigint_blocked``), where only user code raises the exception.
+    blocked_signals = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # adds no signal
     return isinstance(error, KeyboardInterrupt) and signal.SIGINT not in blocked_signals
 
 
@@ -163,7 +161,7 @@ def _place(error: BaseException) -> str:
 
 
 def is_users_file(path: str) -> bool:
-    """Return whether a source file belongs neither to this program nor to Python nor to an installed package."""
+    """Return whether a file belongs neither to this program nor to Python nor to an installed package."""
     program = str(Path(__file__).resolve().parents[1])
     library_folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return not path.startswith(("<", *(f"{folder}{os.sep}" for folder in (program, *library_folders))))
@@ -180,14 +178,13 @@ def guarding_user_code(
     """Raise ``error_type`` for exceptions and timeouts of user code in the block.
 
     Args:
-        name: Name of the code, for messages.
         seconds: Time limit of the block; 0 for no limit.
-        clean: Returns a message without passwords.
+        clean: Removes passwords from a message.
     """
-    # Signals are delivered only to the main thread, so calls from another thread have no limit.
+    # Signals are delivered only to the main thread.
     is_limited = seconds > 0 and threading.current_thread() is threading.main_thread()
     try:
-        # Stdout is reserved for results, which may be JSON.
+        # Stdout is reserved for results.
         with _time_limit(seconds) if is_limited else nullcontext(), redirect_stdout(sys.stderr):
             yield
     except BaseException as error:
@@ -238,7 +235,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGALRM, handler)
         if remaining_seconds > 0:
-            # Restore an alarm of the caller; an alarm that was due during the block goes off immediately.
+            # An alarm of the caller that was due during the block goes off immediately.
             remaining_seconds = max(1e-6, remaining_seconds + began - clock.now())
         signal.setitimer(signal.ITIMER_REAL, remaining_seconds, interval)
 
@@ -247,8 +244,7 @@ class Listener:
     """Observer of a search that calls a user function with each event; errors and delays do not affect the search.
 
     Args:
-        function: Function of the user, not called again after an exception.
-        say: Function that prints a message.
+        function: Not called again after an exception.
         end: Called after the last event, unless ``function`` has failed.
     """
 

@@ -11,20 +11,17 @@ from harness.system.errors import HarnessError, UsageError
 from harness.system.terminal import counted
 from harness.toy.backprop import EXAMPLE, WEIGHTS, forward_and_backward, gradients, train
 
-# Largest number of updates when searching for the target. The slowest rate of the source documents needs 1,199 updates
-# for a loss of 0.01.
+# The slowest rate of the source documents needs 1,199 updates for a loss of 0.01.
 _MAX_UPDATES = 20_000
-# Gradients count as vanished if the largest is below this fraction of the distance between outputs and targets: 1,000
-# updates then change the loss by less than 0.2 %.
+# Of the largest gradient over the distance between outputs and targets: 1,000 updates then change the loss by less than
+# 0.2 %.
 _NO_SLOPE = 5e-5
-# A rate is called small if the first update reduces the loss by less than this fraction. For the weights of the source
-# documents: a rate below 0.02.
+# Of the loss, in the first update. For the weights of the source documents: a rate below 0.02.
 _SMALL_STEP = 1e-3
-# Step of the central differences. For a loss of about 0.24 the error is 1e-11: rounding and the third derivative
-# balance.
+# Of the central differences. For a loss of about 0.24 the error is 1e-11: rounding and the third derivative balance.
 _WIDTH = 1e-5
-_AUTOGRAD_TOLERANCE = 1e-12  # multiplied by max(1, largest gradient), as rounding errors grow with the gradient
-_DIFFERENCES_TOLERANCE = 1e-10  # multiplied by max(1, loss), as rounding errors grow with the loss
+_AUTOGRAD_TOLERANCE = 1e-12  # times max(1, largest gradient), as rounding errors grow with the gradient
+_DIFFERENCES_TOLERANCE = 1e-10  # times max(1, loss), as rounding errors grow with the loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +29,8 @@ class RateCurve:
     """Training at a given learning rate.
 
     Attributes:
-        learning_rate: The learning rate.
         losses: Loss before the first update and after each update; not finite after an overflow of the weights.
         reached_after: Updates until the loss is below the target; None if not reached within ``update_limit`` updates.
-        update_limit: Largest number of updates in the search for the target.
         last_quantities: All quantities of ``forward_and_backward`` after the last update of ``losses``.
     """
 
@@ -50,8 +45,6 @@ def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, t
     """Return the training at a learning rate.
 
     Args:
-        start: Inputs, targets and weights at the start.
-        learning_rate: Any finite number.
         updates: Number of updates whose losses are kept, at least 1. If the target is not reached by then, the training
             continues until the target is reached, the weights stop changing, the loss is not finite, or
             ``_MAX_UPDATES``.
@@ -103,8 +96,7 @@ def _remark(curve: RateCurve) -> str:
     if rate < 0:
         return f"a negative rate increases the loss: from {losses[0]:.6g} to {losses[-1]:.6g}"
     slope = max(map(abs, gradients(curve.last_quantities).values()))
-    # The root is the distance between outputs and targets. A gradient is proportional to this distance, and to the
-    # derivatives of the sigmoids.
+    # The root is the distance between outputs and targets, to which a gradient is proportional.
     if slope < _NO_SLOPE * math.sqrt(2 * losses[-1]):
         return f"too large: the sigmoids saturate, and the gradients vanish at a loss of {losses[-1]:.3g}"
     if curve.reached_after is None and losses[1] > (1 - _SMALL_STEP) * losses[0]:
@@ -114,7 +106,7 @@ def _remark(curve: RateCurve) -> str:
 
 
 def shortest(number: float) -> str:
-    """Return the number as text with six digits if exact, otherwise with the digits that identify the number."""
+    """Return the number as text with six digits if exact, else with the digits that identify the number."""
     text = f"{number:g}"
     return text if float(text) == number else repr(number)
 
@@ -128,7 +120,7 @@ def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]
     quantities = forward_and_backward(start)
     by_source = {"chain_rule": gradients(quantities), "autograd": autograd(start)}
     by_source["central_differences"] = central_differences(start)
-    # Rounding errors of autograd grow with the largest gradient; of differences, with the two losses subtracted.
+    # Of autograd, rounding errors grow with the largest gradient; of differences, with the losses.
     limits = {
         "autograd": _AUTOGRAD_TOLERANCE * max(1.0, *map(abs, by_source["chain_rule"].values())),
         "central_differences": _DIFFERENCES_TOLERANCE * max(1.0, quantities["E_total"]),

@@ -1,9 +1,8 @@
 """Outputs of the toy network: an interactive offline page, a live spreadsheet, and a figure of the learning rates.
 
-The initial values of the page (``toy.html``) are computed by Python; the script of the page repeats the same
-arithmetic. The sheet Training of the workbook (``toy.xlsx``) has a row per iteration and a column per quantity. The
-formulas use EXP, IF, arithmetic and cell references only, so that all spreadsheet programs give equal results. Each
-formula cell stores the value computed by Python.
+The script of the page (``toy.html``) repeats the arithmetic of Python. The workbook (``toy.xlsx``) uses EXP, IF,
+arithmetic and cell references only, so that all spreadsheet programs give equal results; each formula cell stores the
+value computed by Python.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from harness.pages import charts
 from harness.pages.render import page
 from harness.toy import backprop
 
-_UPDATES = 1_000  # updates of the workbook, of the figure and of the table of final losses
-_FIRST_RATE = 0.5  # learning rate with which page and workbook open
+_UPDATES = 1_000  # of the workbook, of the figure and of the final losses
+_FIRST_RATE = 0.5  # with which page and workbook open
 
 
 def contents() -> dict[str, bytes]:
@@ -61,7 +60,7 @@ def render() -> str:
 def _rates_chart(curves: Mapping[float, Sequence[float]]) -> Any:
     rows: list[charts.Row] = []
     for rate, curve in curves.items():
-        points = list(enumerate(curve))[::5]  # every fifth update is enough for a smooth line
+        points = list(enumerate(curve))[::5]  # enough for a smooth line
         rows += [{"learning rate": str(rate), "updates": updates, "loss": loss} for updates, loss in points]
     layer = charts.chart_of("curves").mark_line(strokeWidth=1.8)
     layer = layer.encode(
@@ -75,23 +74,23 @@ def _rates_chart(curves: Mapping[float, Sequence[float]]) -> Any:
 
 # The workbook ---------------------------------------------------------------------------------------------------------
 
-_FIRST_ROW = 5  # row of iteration 0 on the sheet Training, counted from 1
+_FIRST_ROW = 5  # of iteration 0 on the sheet Training, counted from 1
 _COLUMNS = ("iteration", *backprop.WEIGHTS, *backprop.FORWARD, *backprop.BACKWARD)  # columns of the sheet Training
-# Cells of the sheet Inputs, by name of the input.
+# Of the sheet Inputs.
 _INPUT_CELLS = {
     "learning_rate": "B4",
     **{name: f"B{row}" for row, name in enumerate(backprop.EXAMPLE, start=7)},
     **{name: f"B{row}" for row, name in enumerate(backprop.WEIGHTS, start=13)},
 }
-# EXP overflows above about 709, so both branches of the sigmoid take the exponential of a number that is not positive.
-# ``exp`` is written as in ``FORWARD``; ``_write_training`` replaces the name by EXP.
+# EXP overflows above about 709, so no branch takes the exponential of a positive number. ``_write_training`` replaces
+# ``exp``, as written in ``FORWARD``, by EXP.
 _SIGMOID = "IF({0} < 0, exp({0}) / (1 + exp({0})), 1 / (1 + exp(-{0})))"
 _FORMULAS = (
     backprop.FORWARD | {f"a_{unit}": _SIGMOID.format(unit) for unit in ("h1", "h2", "o1", "o2")} | backprop.BACKWARD
 )
-# Input and output of each weight, in the order of ``WEIGHTS``.
+# Of each weight, in the order of ``WEIGHTS``.
 _CONNECTIONS = ("i1 h1", "i2 h1", "i1 h2", "i2 h2", "a_h1 o1", "a_h2 o1", "a_h1 o2", "a_h2 o2")
-# Notes on the sheet Inputs, in column C to the right of the input cells, by name of the input.
+# In column C of the sheet Inputs.
 _MEANINGS = {
     "learning_rate": "choose from the list or enter any number",
     "i1": "first input",
@@ -124,7 +123,7 @@ def _workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
     """Return the content of ``toy.xlsx``; ``start`` has the names of ``START``."""
     content = io.BytesIO()
     book = xlsxwriter.Workbook(content, {"in_memory": True})
-    # Fix the date, otherwise equal inputs would not give equal bytes.
+    # Otherwise equal inputs would not give equal bytes.
     book.set_properties({"title": "Backpropagation on eight weights", "created": datetime(2000, 1, 1)})
     formats = {name: book.add_format(properties) for name, properties in _FORMATS.items()}
     inputs = book.add_worksheet("Inputs")
@@ -140,7 +139,7 @@ def _workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
 
 def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
     sheet.set_landscape()
-    sheet.fit_to_pages(1, 0)  # a single page wide, any number of pages high
+    sheet.fit_to_pages(1, 0)  # a single page wide
     for column, width in enumerate((16, 12, 44)):
         sheet.set_column(column, column, width)
     sheet.write("A1", "Backpropagation on a network of eight weights", formats["title"])
@@ -157,7 +156,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
         {
             "validate": "list",
             "source": list(backprop.LEARNING_RATES),
-            # "information" only warns: a rate that is not in the list is allowed.
+            # Only a warning: other rates are allowed.
             "error_type": "information",
             "error_title": "Learning rate not in the list",
             "error_message": "Any number is allowed: 0 learns nothing, below 0 the loss rises, above 90 the first "
@@ -166,7 +165,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
     )
     loss_after = backprop.losses(start, learning_rate, _UPDATES)
     column = xl_col_to_name(_COLUMNS.index("E_total"))  # of the sheet Training
-    # Rows count from 0 here: the results begin below the heading in A22.
+    # Counted from 0: below the heading in A22.
     for row, updates in enumerate((0, 1, 10, 100, _UPDATES), start=22):
         sheet.write(row, 0, f"loss after {updates:,}")
         sheet.write_formula(row, 1, f"=Training!{column}{_FIRST_ROW + updates}", formats["number"], loss_after[updates])
@@ -185,7 +184,7 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     ):
         sheet.merge_range(1, first_column, 1, first_column + len(names) - 1, title, formats["heading"])
         first_column += len(names)
-    # Row 3 shows the formulas of the documents; the cells below compute the sigmoid as ``_SIGMOID``, without overflow.
+    # The formulas of the documents; the cells below compute the sigmoid without overflow.
     formula_texts = (
         {name: f"next: {formula}" for name, formula in backprop.UPDATE.items()} | backprop.FORWARD | backprop.BACKWARD
     )
@@ -196,7 +195,7 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     sheet.set_column(0, 0, 10)
     sheet.set_column(1, len(_COLUMNS) - 1, 15)
     sheet.freeze_panes(4, 1)
-    # A row spans four A4 pages; on fewer pages the columns would be too small to read.
+    # Four A4 pages; on fewer, the columns would be too small to read.
     sheet.set_landscape()
     sheet.set_paper(9)  # A4
     sheet.fit_to_pages(4, 0)
@@ -208,8 +207,7 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     for iteration, quantities in enumerate(islice(backprop.train(start, learning_rate), _UPDATES + 1)):
         row = _FIRST_ROW + iteration
         sheet.write_number(row - 1, 0, iteration)
-        # Later entries replace earlier entries: weights refer to the sheet Training, the remaining inputs to the sheet
-        # Inputs.
+        # Later entries replace earlier entries: weights refer to the sheet Training, all else to Inputs.
         cells_of_row = {"exp": "EXP", **input_cells, **{name: f"{letter}{row}" for name, letter in letters.items()}}
         cells_above = input_cells | {name: f"{letter}{row - 1}" for name, letter in letters.items()}
         for column, name in enumerate(_COLUMNS[1:], start=1):

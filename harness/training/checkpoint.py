@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from harness.spaces.ops import shape_text
 from harness.system.errors import ContentError, UsageError
-from harness.training.user_module import quiet
+from harness.training.user_modules.execution import quiet
 
-_MAX_NAMES = 5  # names of a kind in a message
+_MAX_NAMES = 5  # of a kind in a message
 _COUNTER = "num_batches_tracked"  # of BN, without an effect on predictions
 
 
@@ -35,7 +35,7 @@ class _State:
 
 
 def load_weights(module: nn.Module, path: Path, name: str) -> str:
-    """Replace the weights of a module by the weights of a file, and return the location in the file, empty for the top.
+    """Load weights of a file into a module, and return the location in the file, empty for the top.
 
     Accepted are safetensors files and files of ``torch.save`` without code (``weights_only``): a ``state_dict``, also
     within dictionaries such as ``{"model": ...}``, and with a common prefix of all names such as ``module.``.
@@ -85,7 +85,7 @@ def _fitted(module: nn.Module, location: str, tensors: Mapping[str, Tensor]) -> 
     prefixes = Counter(key[: -len(name)] for key in tensors for name in expected if f".{key}".endswith(f".{name}"))
     prefix = prefixes.most_common(1)[0][0] if prefixes else ""
     state = {key.removeprefix(prefix): value for key, value in tensors.items() if not key.endswith(_COUNTER)}
-    # A tensor of several names is stored once in a safetensors file.
+    # A tensor of several names is stored once.
     stored = {expected[key].data_ptr() for key in state.keys() & expected.keys()}
     faults = {
         "missing": [key for key, tensor in expected.items() if key not in state and tensor.data_ptr() not in stored],

@@ -1,7 +1,6 @@
 """Comparison of a network's parameters and MACs with the counts of torchsummary and fvcore.
 
 torchsummary counts a shared kernel at each use, and fvcore's multiply-adds include batch normalisation and pooling.
-After correction all counts must be equal.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from harness.spaces.network import Analysis, Architecture, Task
 from harness.system.errors import HarnessError, as_command
 from harness.training.torch_network import build
 
-# fvcore's names of the operators in ``macs``: convolutions, and linear layers in both forms that torch records.
+# Convolutions, and linear layers in both forms that torch records.
 _COMPARABLE_OPERATORS = ("conv", "linear", "addmm")
 
 
@@ -33,7 +32,7 @@ class Counts:
         torchsummary: Total of torchsummary minus ``tied_repeats``.
         fvcore: Parameters counted by fvcore, a shared kernel once.
         fvcore_macs: Multiply-adds of convolutions and linear layers for an image in evaluation mode.
-        tied_repeats: Parameters that torchsummary counts again at later uses of a shared kernel.
+        tied_repeats: Parameters of later uses of shared kernels, which torchsummary counts again.
     """
 
     torch: int
@@ -75,13 +74,12 @@ def _summary_total(network: nn.Module, task: Task) -> int:
     for parent in list(separate.modules()):
         for name, child in parent._modules.items():
             if child is not None and id(child) in visited_ids:
-                # torchsummary adds a hook to a module for each parent, and each call counts the module once per hook.
-                # With a copy per use, each use counts once.
+                # torchsummary adds a hook for each parent, and each call counts the module once per hook.
                 setattr(parent, name, copy.deepcopy(child))
             visited_ids.add(id(child))
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        # torchsummary runs two random images, which would change the BN statistics in training mode.
+        # Random images would change the BN statistics in training mode.
         summary(separate, task.input_shape, device="cpu")
     total = re.search(r"^Total params: ([\d,]+)$", output.getvalue(), re.MULTILINE)
     if total is None:

@@ -37,14 +37,14 @@ from harness.training.torch_network import Images, normalised
 
 Integers = npt.NDArray[np.int64]
 _Reals = npt.NDArray[np.float64]
-_RANGE_SHARE = 0.9999  # share of the calibration values within the range of a map; larger values are clipped
-MAP_SCALES = "map_scales"  # buffer with the scales of all maps in a network trained with precision ``int8``
-WEIGHT_BITS = "weight_bits"  # buffer with the bits of a weight in such a network; missing for 8 bits
-_CALIBRATION_IMAGES = 2_000  # training images from which the ranges of maps are estimated
-_MIN_CALIBRATION_IMAGES = 200  # images; with fewer images a range depends on a handful of images
+_RANGE_SHARE = 0.9999  # of the calibration values within the range of a map; larger values are clipped
+MAP_SCALES = "map_scales"  # buffer with the scales of all maps in a network trained with ``int8``
+WEIGHT_BITS = "weight_bits"  # buffer with the bits of a weight; missing for 8 bits
+_CALIBRATION_IMAGES = 2_000  # to estimate the ranges of maps
+_MIN_CALIBRATION_IMAGES = 200  # with fewer, a range depends on a handful of images
 _BATCH = 500  # images per forward pass
-_KEEPS_SCALE = (StepKind.POOLING, StepKind.UNSHUFFLE)  # steps whose output has the scale of the input
-_POSE_MAX = 63  # largest magnitude of a factor per pose (``KernelForm.factors``); sums must fit into 32 bits
+_KEEPS_SCALE = (StepKind.POOLING, StepKind.UNSHUFFLE)  # the output has the scale of the input
+_POSE_MAX = 63  # of a factor per pose (``KernelForm.factors``); sums must fit into 32 bits
 _INT16_MAX = 2**15 - 1
 _INT32_MAX = 2**31 - 1
 _SLOPE_BITS = 8  # fractional bits of a slope
@@ -56,8 +56,8 @@ class StepNumbers:
     """The integer constants of a step, named in the formulas of this file.
 
     Attributes:
-        multipliers: int16 multipliers, each shared by a group of neighbouring channels, as ``biases``.
-        skip_multiplier: Multiplier of the map that a residual sum adds; 0 without a sum.
+        multipliers: int16, each shared by neighbouring channels, as ``biases``.
+        skip_multiplier: Of the map that a residual sum adds; 0 without a sum.
         slope: Slope of the rectifier below zero, times 256; None without a slope.
         largest: Largest possible magnitude of a sum or value.
     """
@@ -79,7 +79,7 @@ class IntegerNetwork:
     Attributes:
         kernels: Weights of each learned kernel, with ``plan.kernel_bits`` bits, (filters, rows, columns, channels); for
             a kernel stored as factors (filters, 1, 1, factors per channel, then per pose), see ``product_weights``.
-        offset: Number subtracted from the bytes of the image; 0 if a scaling normalises the image.
+        offset: Subtracted from the bytes of the image; 0 if a scaling normalises the image.
         logit_scale: Real value of the number 1 in the logits.
     """
 
@@ -94,12 +94,12 @@ class IntegerNetwork:
 
 
 def largest_weight(bits: int) -> int:
-    """Return the largest magnitude of a weight of ``bits`` bits; the range is symmetric around zero."""
+    """Return the largest magnitude of a weight of ``bits`` bits; the range is symmetric."""
     return (1 << (bits - 1)) - 1
 
 
 def rounded_kernels(network: nn.Module, plan: IntegerPlan) -> list[Tensor]:
-    """Return the parameters of a network that have fewer than 8 bits as integers, which training rounds."""
+    """Return the parameters that have fewer than 8 bits as integers, which training rounds."""
     bits = zip(plan.kernels, plan.kernel_bits, strict=True)
     return [_module_at(network, kernel.path).weight for kernel, count in bits if count < WIDE_BITS]
 
@@ -142,10 +142,9 @@ def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Te
 
 
 def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
-    """Return the scale of each map, float64 (maps,), estimated from at most ``_CALIBRATION_IMAGES`` training images.
+    """Return the scale of each map, float64 (maps,), estimated from ``_CALIBRATION_IMAGES`` training images.
 
-    The largest number of a map represents the quantile ``_RANGE_SHARE`` of the magnitudes. The network is in evaluation
-    mode.
+    The largest number of a map represents the quantile ``_RANGE_SHARE`` of the magnitudes.
 
     Raises:
         NoIntegerFormError: An op has no integer form.
@@ -163,7 +162,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
                 if step.kind not in _KEEPS_SCALE:
                     samples[len(maps)].append(values.abs().flatten())
                 maps.append(values if step.pool is None else _module_at(network, step.pool.path)(values))
-    # The scale of the image. With several channels a scaling comes first, which has the deviation of each channel.
+    # Of the image. With several channels a scaling comes first, which has the deviation of each channel.
     scales = [1 / (255 * images.deviation[0])]
     for step, values_of_map in zip(plan.steps[:-1], samples[1:], strict=True):
         assert step.target == len(scales), "each step but the last writes the next map"
@@ -173,7 +172,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
         values = torch.cat(values_of_map)
         rank = max(1, math.ceil(_RANGE_SHARE * len(values)))
         high = float(values.kthvalue(rank).values)
-        # For maps with hardly any number above zero the maximum; any scale represents a map of zeros.
+        # With hardly any number above zero, the maximum; any scale represents zeros.
         high = high or float(values.max()) or 1.0
         scales.append(high / plan.maps[step.target].largest)
     return torch.tensor(scales, dtype=torch.float64)
@@ -213,7 +212,7 @@ def product_weights(kernel: Integers, form: KernelForm) -> Integers:
     """Return the weights of a kernel, (filters, rows, columns, channels); factors are multiplied out."""
     if form.factors is None:
         return kernel
-    # As stored by ``_integer_weights``: the factors per channel, then the factors per pose.
+    # As stored by ``_integer_weights``.
     by_channel = kernel[..., : -form.poses, None]
     by_pose = kernel[..., None, -form.poses :]
     products: Integers = (by_channel * by_pose).reshape(len(kernel), 1, 1, -1)
@@ -223,7 +222,7 @@ def product_weights(kernel: Integers, form: KernelForm) -> Integers:
 def integer_network(
     network: nn.Module, plan: IntegerPlan, mean: tuple[float, ...], deviation: tuple[float, ...], scales: Tensor
 ) -> IntegerNetwork:
-    """Return a trained network in integers; equal weights and scales give equal integers on every machine.
+    """Return a trained network in integers, equal on every machine for equal weights and scales.
 
     Args:
         mean: Mean of each channel of the pixels, scaled to 0 to 1, as ``deviation``.
@@ -241,7 +240,7 @@ def integer_network(
     weights_and_scales = [_integer_weights(network, kernel, bits) for kernel, bits in kernels_and_bits]
     kernels = tuple(weights for weights, _ in weights_and_scales)
     kernel_scales = tuple(scale for _, scale in weights_and_scales)
-    # A network that begins with a kernel gets images without a scaling first, of a single channel.
+    # A network that begins with a kernel has a single channel.
     offset = round(255 * mean[0]) if plan.steps[0].kernel is not None else 0
     converter = _Converter(network, plan, mean, deviation, kernels, kernel_scales, tuple(scales.tolist()), offset)
     numbers = tuple(map(converter.numbers, plan.steps))
@@ -410,7 +409,7 @@ def _fitted(
         ContentError: No resolution fits into the bits.
     """
     sum_bits = max(0, int(largest_sums.max()).bit_length() - 15)
-    # Half of the dropped unit is added before the shift, which rounds to the nearest number.
+    # Half of the dropped unit is added before the shift, to round to the nearest number.
     sum_largest = _checked(int(largest_sums.max()) + (1 << sum_bits) // 2)
     whole_slope = None if slope is None else round(slope * 2**_SLOPE_BITS)
     slope_magnitude = 0 if whole_slope is None else abs(whole_slope)
@@ -422,7 +421,7 @@ def _fitted(
         multipliers = np.rint(real_multipliers * 2.0**sum_bits * power).astype(np.int64)
         whole_biases, bias_bits = _int16_biases(biases * power)
         skip_multiplier = round(real_skip_multiplier * power)
-        # Rounding may increase a shifted sum by 1. Each addend is bounded by its largest magnitude.
+        # Rounding may increase a shifted sum by 1.
         products = _spread(np.abs(multipliers), len(largest_sums)) * ((largest_sums >> sum_bits) + 1)
         addends = _spread(np.abs(whole_biases) << bias_bits, len(largest_sums))
         value_largest = int((products + addends).max()) + skip_multiplier * skip_largest + (1 << output_bits) // 2
@@ -490,7 +489,7 @@ def _convolved(values: Integers, kernel: Integers, form: KernelForm) -> Integers
     for group in range(groups):
         inputs = windows[:, :, :, group * all_weights.shape[3] : (group + 1) * all_weights.shape[3]]
         weights = all_weights[group * filters : (group + 1) * filters].transpose(0, 3, 1, 2)
-        # float64 represents these integers exactly and has a fast matrix product.
+        # float64 represents these integers exactly.
         flat_windows = inputs.reshape(*inputs.shape[:3], -1).astype(np.float64)
         parts.append(flat_windows @ weights.reshape(filters, -1).T.astype(np.float64))
     return np.concatenate(parts, axis=3).astype(np.int64)
@@ -547,7 +546,7 @@ def _pooled(values: Integers, form: PoolingForm) -> Integers:
         case Reduction.MAXIMUM:
             results: Integers = windows.max((2, 4))
         case Reduction.MEAN:
-            # Floor division after adding half a window rounds to the nearest integer, halves upwards.
+            # Rounds to the nearest integer, halves upwards.
             size = height * width
             results = (2 * windows.sum((2, 4)) + size) // (2 * size)
         case Reduction.NONE:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.data.own.values import as_array, check_finite, check_scale
+from harness.data.user.values import as_array, check_finite, check_scale
 from harness.spaces.network import Architecture
 from harness.system.errors import DataError
 from harness.system.settings import fixed_settings
@@ -16,7 +16,7 @@ from harness.training.torch_network import normalised
 
 
 class RawInputNetwork(nn.Module):
-    """Network with preprocessing: raw numbers of a data set are rounded to 256 levels and normalised."""
+    """Network that takes raw numbers of a data set, which are rounded to 256 levels and normalised."""
 
     def __init__(self, network: nn.Module, dataset: Dataset, architecture: Architecture | None = None) -> None:
         """Wrap ``network``, a network in evaluation mode, which takes normalised images.
@@ -61,7 +61,7 @@ class RawInputNetwork(nn.Module):
         if not torch.compiler.is_compiling() and len(numbers):
             array = as_array(numbers)
             check_finite(array)
-            # Level 5 is the caller of the module, because two functions of torch call ``forward``.
+            # The caller of the module: two functions of torch call ``forward``.
             check_scale(self.dataset, array, stacklevel=5)
         if self.takes_bytes and numbers.dtype == torch.uint8:
             return self.logits(numbers)
@@ -80,19 +80,19 @@ class RawInputNetwork(nn.Module):
             logits_of_pixels = integer_logits(self.integers, pixels.round().to(torch.uint8).cpu().numpy())
             return torch.from_numpy(self.integers.logit_scale * logits_of_pixels).float().to(pixels.device)
         images = normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std)
-        # The type of the module may have been changed, for example by ``.double()``.
+        # May have been changed by ``.double()``.
         parameter = next(self.network.parameters(), images)
         logits: Tensor = self.network(images.to(parameter.dtype))
         return logits
 
 
 def takes_bytes(dataset: Dataset) -> bool:
-    """Return whether the raw numbers of a data set are the pixels: bytes from 0 to 255."""
+    """Return whether the raw numbers of a data set are bytes from 0 to 255."""
     return set(dataset.low) <= {0.0} and set(dataset.high) <= {255.0}
 
 
 def raw_numbers(pixels: Tensor, dataset: Dataset) -> Tensor:
-    """Return the raw numbers of ``pixels``, uint8: the same if the data set has bytes, else float64."""
+    """Return the raw numbers of ``pixels``: the same if the data set has bytes, else float64."""
     if takes_bytes(dataset):
         return pixels
     low, high = (_by_channel(limits, pixels.double()) for limits in dataset.number_range)

@@ -13,7 +13,7 @@ from harness.training.executors.base import JobEnded, JobFailed, WorkerEvent
 
 
 def status_interval_seconds(elapsed_seconds: float) -> float:
-    """Return the seconds between two status lines without a bar: a tenth of ``elapsed_seconds``, but 10 to 60."""
+    """Return the seconds between two status lines without a bar: a tenth of the elapsed seconds, but 10 to 60."""
     return min(60.0, max(10.0, elapsed_seconds / 10))
 
 
@@ -21,8 +21,7 @@ class Reporter:
     """A progress bar on stderr, to be used as a context manager.
 
     Args:
-        total: Number of units or seconds; None if unknown.
-        unit: Name of the unit; for the unit ``s`` (seconds) the bar shows no count.
+        unit: For the unit ``s`` (seconds) the bar shows no count.
 
     Attributes:
         is_drawn: Whether a bar is drawn; without a bar, ``tick`` and ``advance`` print a line from time to time.
@@ -41,7 +40,7 @@ class Reporter:
         on_terminal = stderr_console.is_terminal and not stderr_console.is_dumb_terminal
         self.is_drawn = on_terminal or self._notebook_bar is not None
         count_columns = () if unit == "s" else (progress.MofNCompleteColumn(), progress.TextColumn(unit))
-        # The bar redraws the elapsed time by itself, so that a long epoch does not look like a crash.
+        # So that a long epoch does not look like a crash.
         self._bar = progress.Progress(
             progress.BarColumn(15),
             *count_columns,
@@ -110,7 +109,7 @@ class Reporter:
 
 
 def seed_line(event: WorkerEvent) -> str:
-    """Return a line with the status of a verification run, and with the test accuracy in per cent if known."""
+    """Return a line with the status of a verification run, and with the test accuracy if known."""
     match event:
         case JobEnded(job, result):
             accuracy_pct = result.test_accuracy_pct

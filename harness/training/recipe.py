@@ -24,9 +24,9 @@ from harness.system.document import read_as, read_toml
 from harness.system.errors import ContentError, UsageError
 from harness.system.user_code import source_sha256
 
-# Number format of the factors in products: with ``bf16`` torch rounds the factors of convolutions and linear layers,
-# the native engine those of its wider 3x3 convolutions; weights, BN and the loss are always fp32. A run with ``int8``
-# trains in fp32 and converts the final network to integers (``integer.py``).
+# Of the factors in products: with ``bf16`` torch rounds the factors of convolutions and linear layers, the native
+# engine those of its wider 3x3 convolutions; weights, BN and the loss are always fp32. ``int8`` trains in fp32 and
+# converts the final network to integers (``integer.py``).
 Precision = Literal["fp32", "bf16", "int8"]
 _ZeroToOne = Annotated[float, Field(ge=0, le=1)]
 
@@ -42,13 +42,13 @@ class Recipe:
     momentum: Annotated[float, Field(ge=0, le=0.9999)] = 0.9  # momentum of SGD, beta1 of Adam
     nesterov: bool = True  # Nesterov momentum; SGD only
     weight_decay: _ZeroToOne = 1e-4  # L2 coefficient of kernels and matrices
-    # Learning rate after the warm-up: ``linear`` and ``cosine`` (Loshchilov and Hutter, arXiv 1608.03983) decrease to
-    # 0, ``step`` multiplies by ``step_factor``, ``constant`` does not change.
+    # After the warm-up: ``linear`` and ``cosine`` (Loshchilov and Hutter, arXiv 1608.03983) decrease to 0, ``step``
+    # multiplies by ``step_factor``.
     schedule: Literal["linear", "constant", "step", "cosine"] = "linear"
     warmup: _ZeroToOne = 0.2  # share of all steps in which the rate rises linearly from a tenth
-    step_epochs: tuple[int, ...] = ()  # epochs after which schedule ``step`` drops the rate
+    step_epochs: tuple[int, ...] = ()  # after which schedule ``step`` drops the rate
     step_factor: _ZeroToOne = 0.1  # factor on the rate at each drop
-    label_smoothing: _ZeroToOne = 0.0  # share of the target probability that is spread over all classes
+    label_smoothing: _ZeroToOne = 0.0  # share of the target probability, spread over all classes
     augmented_share: _ZeroToOne = 0.7  # probability that an image is augmented at all
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # largest angle, in both directions
     shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0  # largest shift along each axis, in pixels
@@ -56,27 +56,26 @@ class Recipe:
     shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # largest shear of the horizontal axis, a slope
     average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998  # per step, of weights and BN statistics; 0: off
     average_start: _ZeroToOne = 0.1  # share of all steps before averaging begins
-    # First weights: the defaults of ``torch``, or normal weights scaled by fan-in (``kaiming``; He et al., arXiv
-    # 1502.01852). ``dirac`` is ``kaiming``, except that convolutions with equal numbers of inputs and outputs begin as
-    # identity maps (Zagoruyko and Komodakis, arXiv 1706.00388).
+    # The defaults of ``torch``, or normal weights scaled by fan-in (``kaiming``; He et al., arXiv 1502.01852).
+    # ``dirac`` is ``kaiming``, except that convolutions with equal numbers of inputs and outputs begin as identity maps
+    # (Zagoruyko and Komodakis, arXiv 1706.00388).
     initialisation: Literal["torch", "kaiming", "dirac"] = "kaiming"
     precision: Precision = "fp32"
     # Fields added after the first records, these and all below (``_LATER_DEFAULTS``).
-    # BN statistics of the averaged weights: averaged like the weights, or recomputed from training images.
     average_statistics: Literal["averaged", "recomputed"] = "averaged"
-    decay_all: bool = False  # weight decay of scales, shifts, biases and slopes too, as in torch
+    decay_all: bool = False  # of scales, shifts, biases and slopes too, as in torch
     # MODULE:FUNCTION of user code, which replaces all settings above except ``epochs``, ``precision`` and
     # ``initialisation`` (``run._train_by_user``).
     trainer: Annotated[str, Field(pattern=r"^([\w.]+:\w+)?$")] = ""
-    # SHA-256 of the source of ``trainer`` (``source_sha256``); empty in older recipes, which accept any source.
+    # ``source_sha256`` of ``trainer``; empty in older recipes, which accept any source.
     trainer_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    # Number of trainings with different first weights. After ``start_epochs`` epochs the half with the smallest
-    # training loss continues. The number is halved again after each doubling of the epochs, until 1 is left, at the
-    # latest after the last epoch (``start_stages``).
+    # Trainings with different first weights. After ``start_epochs`` epochs, and again after each doubling of the
+    # epochs, the half with the smallest training loss continues, until 1 is left, at the latest after the last epoch
+    # (``start_stages``).
     starts: Annotated[int, Field(ge=1, le=1_000)] = 1
     start_epochs: Annotated[int, Field(ge=1, le=100_000)] = 2  # epochs before the first halving
-    # Bits of a weight of an integer network. Below 8, each step rounds the weights for the forward and backward pass,
-    # and updates the weights before rounding (straight-through estimator; Bengio et al., arXiv 1308.3432).
+    # Of an integer network. Below 8, each step rounds the weights for the forward and backward pass, and updates the
+    # unrounded weights (straight-through estimator; Bengio et al., arXiv 1308.3432).
     weight_bits: Annotated[int, Field(ge=2, le=WIDE_BITS)] = WIDE_BITS
 
     def __post_init__(self) -> None:
@@ -97,7 +96,7 @@ class Recipe:
 
     @property
     def document(self) -> dict[str, Any]:
-        """Fields as plain JSON values, by name, without the fields of ``_LATER_DEFAULTS`` at the defaults."""
+        """Fields by name, as plain JSON values, without ``_LATER_DEFAULTS`` at the defaults."""
         document = {item.name: getattr(self, item.name) for item in fields(self)}
         for name, default in _LATER_DEFAULTS.items():
             if document[name] == default:
@@ -111,7 +110,7 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def start_stages(self, epochs: int) -> list[StartStage]:
-        """Return the stages of a training of ``epochs`` epochs with several starts; empty for a single start."""
+        """Return the stages of a training with several starts; empty for a single start."""
         stages: list[StartStage] = []
         starts = self.starts
         stage_epochs = self.start_epochs
@@ -131,7 +130,7 @@ class Recipe:
         return overhead
 
     def decay(self, *, kernel: bool) -> float:
-        """Return the L2 coefficient of kernels and matrices or, if not ``kernel``, of scales, shifts and biases."""
+        """Return the L2 coefficient of kernels and matrices, else of scales, shifts and biases."""
         return self.weight_decay if kernel or self.decay_all else 0.0
 
     def epoch_steps(self, steps_before: int, steps_per_epoch: int) -> StepSettings:
@@ -143,8 +142,8 @@ class Recipe:
             rates.append(self._learning_rate(number - 1, steps_per_epoch))
             share = 1.0
             if number > max(1, average_step):
-                # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets the beginning
-                # faster (TensorFlow's ExponentialMovingAverage).
+                # At most (1 + n) / (10 + n) after n steps, so that a young average forgets the beginning faster
+                # (TensorFlow's ExponentialMovingAverage).
                 age = number - average_step
                 share -= min(self.average_decay, (1 + age) / (10 + age))
             shares.append(share)
@@ -360,10 +359,10 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
     Raises:
         ContentError: The precision is ``int8``, but an op has no integer form; or the batch size is 1, but a BN
             normalises 1x1 maps, so that there is a single value per channel, without a variance.
-        OtherCode, UsageError: A user's module has changed or is missing (``user_module.built``).
+        OtherCode, UsageError: A user's module has changed or is missing (``execution.built``).
     """
     if architecture.user_module is not None:
-        from harness.training.user_module import built
+        from harness.training.user_modules.execution import built
 
         built(architecture.user_module, task.input_shape)
     if recipe.precision == "int8":

@@ -1,7 +1,7 @@
 """Training steps on a GPU, recorded as a CUDA graph and replayed.
 
-A step of a small network consists of some hundred kernels, each shorter than its launch. A CUDA graph launches all
-kernels at once. The results are equal to single launches: same kernels, same random numbers.
+A step of a small network consists of some hundred kernels, each shorter than its launch; a CUDA graph launches all at
+once, with the same results.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Steps before the recording, because libraries allocate workspaces, and the optimizer its state, at first use.
+# At first use, libraries allocate workspaces, and the optimizer its state.
 _LAUNCHED_STEPS = 3
 
 

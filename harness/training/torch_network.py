@@ -1,7 +1,4 @@
-"""Torch networks of architectures with first weights, and the inputs of networks: images and augmentation.
-
-``build`` makes a network from the modules of the ops (``Op.module``).
-"""
+"""Torch networks of architectures with first weights, and the inputs of networks: images and augmentation."""
 
 from __future__ import annotations
 
@@ -21,9 +18,9 @@ from harness.spaces.ops import Op, Residual, Role, Shape, UserModule
 from harness.spaces.posed import PosedConv2d
 from harness.spaces.space_errors import SearchSpaceError
 from harness.training.recipe import Recipe
-from harness.training.user_module import SeededModule, built
+from harness.training.user_modules.execution import SeededModule, built
 
-# Draws of random weights in ``vain_op``: a relu before a wide maxpool may change the output in some draws only.
+# In ``vain_op``: a relu before a wide maxpool may change the output in some draws only.
 _VAIN_DRAWS = 32
 
 
@@ -70,7 +67,7 @@ class TorchNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, (batch, classes)."""
-        # A network may end in 1x1 maps, but the loss needs vectors.
+        # The loss needs vectors.
         return torch.flatten(self.ops(images), 1)
 
 
@@ -85,7 +82,7 @@ def build(architecture: Architecture, task: Task) -> TorchNetwork:
     expected_count = analyse(architecture, task).parameters
     network = TorchNetwork(_sequence(architecture.ops, task.input_shape, {}))
     count = sum(parameter.numel() for parameter in network.parameters())
-    # Parameters of a user's module may include buffers, and were compared by ``built``.
+    # A user's module may count buffers, and was compared by ``built``.
     if count != expected_count and architecture.user_module is None:
         raise AssertionError(
             f"torch counts {count} parameters, harness.spaces.network {expected_count}: please report this network"
@@ -100,7 +97,7 @@ def vain_op(architecture: Architecture, task: Task) -> Op | None:
     images.
     """
     for op, _ in _shortened(architecture.ops):
-        # Drop rates are rounded to multiples of 1/65,536 (``FastDropout``); a rate rounded to 0 has no effect.
+        # Rates are multiples of 1/65,536 (``FastDropout``).
         if op.role is Role.DROPOUT and not round(op.drop_rate * 65_536):
             return op
     parameters = analyse(architecture, task).parameters
@@ -135,7 +132,7 @@ def _are_alike(network: TorchNetwork, shorter: TorchNetwork, task: Task) -> bool
             torch.manual_seed(seed)
             for value in module.parameters():
                 value.normal_()
-            # Training mode, because random draws, as by dropout, are part of the function.
+            # Random draws, as by dropout, are part of the function.
             outputs.append(module.train()(images))
         if not torch.equal(*outputs):
             return False
@@ -154,7 +151,7 @@ def _draw_first_weights(network: TorchNetwork, recipe: Recipe) -> None:
             poses = module.poses if isinstance(module, PosedConv2d) else 1
             if module.in_channels == poses * module.out_channels:
                 nn.init.zeros_(module.weight)
-                # The first pose of a kernel copies the first pose of the input, so each pose copies the same pose.
+                # Each pose copies the same pose of the input.
                 nn.init.dirac_(module.weight[:, ::poses], module.groups)
 
 
@@ -170,9 +167,9 @@ def network_on(
     """Return a network on a device, in training mode; the state of torch's global generator is kept.
 
     Args:
-        seed: Seed of the first weights, which are drawn on the CPU and thus equal on all devices.
-        recipe: Recipe that sets the first weights; None for the defaults of torch.
-        generator: Generator of the dropout masks; None for the global generator.
+        seed: Of the first weights, drawn on the CPU and thus equal on all devices.
+        recipe: Sets the first weights; None for the defaults of torch.
+        generator: Of the dropout masks; None for the global generator.
 
     Raises:
         ShapeError, ContentError, UsageError: Same as for ``build``.
@@ -180,7 +177,7 @@ def network_on(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = build(architecture, task)
-        # A user's module keeps the first weights of the user's code.
+        # The user's code sets the first weights.
         if recipe is not None and architecture.user_module is None:
             _draw_first_weights(network, recipe)
     for module in network.modules():
@@ -196,7 +193,7 @@ def network_on(
 
 
 def state_tensors(network: nn.Module) -> list[Tensor]:
-    """Return all floating-point tensors of the state of a network; a tied kernel is repeated for each use."""
+    """Return all floating-point tensors of a state; a tied kernel is repeated for each use."""
     return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
@@ -204,9 +201,8 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running statistics of every BN to the statistics of the inputs over all batches, without dropout.
 
     The average of the statistics of several networks differs from the statistics of the network with the averaged
-    weights (Izmailov et al., arXiv 1803.05407, section 3.2). Meanwhile each BN normalises by the statistics of the
-    batch, so that later layers get nearly the final inputs if a batch has some hundred images. The network is left in
-    evaluation mode.
+    weights (Izmailov et al., arXiv 1803.05407, section 3.2). Meanwhile each BN normalises by the batch, so that later
+    layers get nearly the final inputs from a batch of some hundred images. The network is left in evaluation mode.
 
     Args:
         batches: Normalised images, (batch, channels, rows, columns), on the device of the network.
@@ -216,7 +212,7 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
     def add(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         by_channel = inputs[0].detach().double().transpose(0, 1)  # (channels, batch, ...)
-        # (means, values): channels that share a mean are neighbours.
+        # (means, values)
         values = by_channel.reshape(sums[norm].shape[1], -1)
         counts[norm] += values.shape[1]
         sums[norm] += torch.stack([values.sum(1), (values * values).sum(1)])
@@ -224,14 +220,14 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     norms = [
         module
         for module in network.modules()
-        # A user's normalisation may have statistics of a different form, or none; the averages are kept then.
+        # Statistics of a user's normalisation may have a different form, or be missing.
         if isinstance(module, _BatchNorm)
         and module.running_mean is not None
         and len(module.running_mean) == module.num_features
     ]
     network.eval()
     for norm in norms:
-        # The device of the mean, because a BN may have no scale.
+        # A BN may have no scale.
         assert norm.running_mean is not None
         counts[norm] = 0
         sums[norm] = torch.zeros(2, norm.num_features, dtype=torch.float64, device=norm.running_mean.device)
@@ -259,9 +255,9 @@ class Images:
 
     pixels: Tensor
     labels: Tensor
-    mean: tuple[float, ...]  # mean of each channel, pixels scaled to 0 to 1
-    deviation: tuple[float, ...]  # standard deviation of each channel, pixels scaled to 0 to 1
-    classes: int = 10  # number of classes; labels are 0 to classes - 1
+    mean: tuple[float, ...]  # of each channel, pixels scaled to 0 to 1
+    deviation: tuple[float, ...]  # of each channel, pixels scaled to 0 to 1
+    classes: int = 10  # labels are 0 to classes - 1
 
     def __post_init__(self) -> None:
         """The native engine reads a mean and a standard deviation of each channel."""
@@ -289,16 +285,14 @@ class Images:
 def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
     """Subtract the mean and divide by the standard deviation of each channel, in place; return ``pixels``.
 
-    Args:
-        pixels: Floating-point images, (n, channels, rows, columns), from 0 to 1.
-        mean: Mean per channel, on the scale from 0 to 1; ``deviation`` is the standard deviation.
+    ``pixels`` are floating-point, (n, channels, rows, columns), on the scale from 0 to 1 of ``mean`` and ``deviation``.
     """
     if len(mean) == 1:
-        # Plain numbers as in all records: a GPU rounds a division by a tensor differently.
+        # As in all records: a GPU rounds a division by a tensor differently.
         return pixels.sub_(mean[0]).div_(deviation[0])
 
     def by_channel(values: tuple[float, ...]) -> Tensor:
-        # ``new_full`` fills on the device. A tensor from a list would be copied, which a CUDA graph cannot record.
+        # On the device: a CUDA graph cannot record a copy.
         return torch.stack([pixels.new_full((1, 1), value) for value in values])
 
     return pixels.sub_(by_channel(mean)).div_(by_channel(deviation))
@@ -307,13 +301,11 @@ def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Return images with random affine transformations of the recipe; pixels from outside are 0.
 
-    Args:
-        images: Images with background 0, not normalised yet, float32 (batch, channels, rows, columns).
-        recipe: Recipe with the share of augmented images and the largest changes.
+    ``images`` have background 0 and are not normalised yet, float32 (batch, channels, rows, columns).
     """
     if recipe.augmented_share == 0:
         return images
-    # A single call for all seven numbers per image, because each call is a launch on a GPU.
+    # Each call is a launch on a GPU.
     draws = torch.rand(7, len(images), generator=generator, device=generator.device)
     affine_maps = _affine_maps(draws, images.shape[-2], images.shape[-1], recipe)
     grid = functional.affine_grid(affine_maps, list(images.shape), align_corners=False)
@@ -343,7 +335,7 @@ def _affine_maps(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tens
     x_scale = 1 + changes[1] * recipe.scale
     y_scale = 1 + changes[2] * recipe.scale
     shear = changes[3] * recipe.shear
-    # Coordinates range from -1 to 1, so x is in units of half the width, y in units of half the height.
+    # From -1 to 1, so x is in units of half the width, y in units of half the height.
     x_shift = changes[4] * (2 * recipe.shift_pixels / columns)
     y_shift = changes[5] * (2 * recipe.shift_pixels / rows)
     aspect = rows / columns

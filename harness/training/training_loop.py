@@ -31,7 +31,7 @@ from harness.training.recipe import Precision, Recipe, StepSettings, check_netwo
 from harness.training.result import Epoch
 from harness.training.step_graph import StepGraph
 from harness.training.torch_network import Images, TorchNetwork, augment, normalised, state_tensors
-from harness.training.user_module import SeededModule
+from harness.training.user_modules.execution import SeededModule
 
 _EVALUATION_BATCH = 500  # images per forward pass of an evaluation
 # Images for the final recomputation of BN statistics: standard error of a mean of a hundredth of a standard deviation.

@@ -19,8 +19,8 @@ from safetensors.numpy import save_file
 
 from harness.bench.table import read_table, write_table
 from harness.data.datasets import dataset
-from harness.data.own.sources import source_at
-from harness.data.own.stored import descriptions
+from harness.data.user.sources import source_at
+from harness.data.user.stored import descriptions
 from harness.evidence import certificate, leaderboard_table, ledger, record
 from harness.interface.lookup import network_argument
 from harness.searching import request
@@ -101,7 +101,7 @@ def write_prior(folder: Path) -> Path:
 
 
 def write_data(folder: Path) -> Path:
-    spec = replace(made_up.OWN, validation_group_sizes=(600, 400), test_group_sizes=(9_000, 1_000))
+    spec = replace(made_up.USER_DATA, validation_group_sizes=(600, 400), test_group_sizes=(9_000, 1_000))
     write_json(folder / "data.json", document_of(replace(spec, test_groups=(0,) * 9_000 + (1,) * 1_000)))
     return folder / "data.json"
 
@@ -159,7 +159,7 @@ READERS = {
         text_writer("c.toml", 'core = "avr"\nflash_bytes = 32768\nram_bytes = 2048\nclock_hz = 16000000\n'),
         lambda path: request._chip(f"@{path}"),
     ),
-    "data": Reader(write_data, lambda path: dataset(made_up.OWN.name, path.parent)),
+    "data": Reader(write_data, lambda path: dataset(made_up.USER_DATA.name, path.parent)),
     "facts": Reader(write_facts, read_facts),
     "weights": Reader(write_weights, lambda path: record.read_weights(path).sha256),
     "inspection": Reader(write_inspection, lambda path: read_inspections(path.parents[2], "row")),

@@ -29,7 +29,7 @@ from PIL import Image, ImageOps
 
 import harness
 from harness.cli import run
-from harness.data import own
+from harness.data import user
 from harness.evidence.record import read_weights
 from harness.studies.config import open_study
 from harness.system.errors import HarnessError
@@ -37,7 +37,7 @@ from harness.training.recipe import named_recipe
 from tests import searches
 from tests.conftest import REPOSITORY
 from tests.factories import make_result
-from tests.harness.data.own.pictures import all_images, as_idx
+from tests.harness.data.user.pictures import all_images, as_idx
 from tests.harness.evidence.test_certificate import certificate
 from tests.study_logs import write_runs
 
@@ -356,7 +356,7 @@ def test_data_are_read_like_independent_programs_or_refused(
         assert code == 0, output.err
         assert (output.out + output.err).replace("\n", "").isprintable()
         assert (
-            all_images(own.Data.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl")
+            all_images(user.Data.read(path, channels=source.options.get("channels")), workspace / "reads.jsonl")
             == source.expected
         )
     assert not (workspace / "unpickled").exists()

@@ -1,1 +1,1 @@
-"""Surrogate model: predicts the errors of a network for a training length from earlier trainings."""
+"""Surrogate model: predicts errors of a network from earlier trainings."""

@@ -1,8 +1,7 @@
 """Features of a network and a training, the inputs of the surrogate model.
 
-A row has the scaled ``_NETWORK_FEATURES`` and the scaled ``_TRAINING_FEATURES``, in the order of ``FEATURES``. No
-feature names a space or a family: features count depth, width, weight sharing, orientations and training length. Sizes
-are natural logarithms; shares are between 0 and 1. Quantities that grow with the image are rescaled to 28x28
+No feature names a space or a family: features count depth, width, weight sharing, orientations and training length.
+Sizes are natural logarithms; shares are between 0 and 1. Quantities that grow with the image are rescaled to 28x28
 pixels, so that networks for images of any size are comparable.
 """
 
@@ -17,8 +16,8 @@ from typing import NamedTuple, TypeVar
 from harness.spaces.network import Analysis, Architecture, Task, analyse
 from harness.spaces.ops import Conv, ReLU, Role, flat, kernels
 
-_WIDEST_FIELD = 40  # pixels of a 28x28 image, upper bound of the feature: wider fields have no effect
-_EDGE = 28.0  # pixels, edge of the images that all quantities are rescaled to
+_WIDEST_FIELD = 40  # pixels of a 28x28 image; wider fields have no effect
+_EDGE = 28.0  # pixels of the images to which all quantities are rescaled
 _T = TypeVar("_T")
 
 
@@ -27,7 +26,7 @@ class Feature:
     """A feature of networks or trainings.
 
     Attributes:
-        width: Difference that is scaled to 1; the length scale of the Gaussian process is a multiple of ``width``.
+        width: Difference that is scaled to 1, the unit of the length scale of the Gaussian process.
     """
 
     name: str
@@ -81,7 +80,7 @@ class _NetworkFacts:
         self.before_norms = [previous for previous, op in neighbours if op.role is Role.NORMALISATION]
         _, rows, columns = analysis.task.input_shape
         self.pixels_scale = _EDGE**2 / (rows * columns)
-        # A series has a single row; the receptive field is measured in columns.
+        # The receptive field of a series is measured in columns.
         edge = columns if rows == 1 else min(rows, columns)
         self.receptive_field = analysis.receptive_field * _EDGE / edge
         self.maps = _maps(analysis, self.pixels_scale)
@@ -102,7 +101,7 @@ def _maps(analysis: Analysis, pixels_scale: float) -> list[_FeatureMap]:
         if len(layer.output_shape) == 3:
             channels, rows, columns = layer.output_shape
             positions = rows * columns
-            # A series has a single row: use the edge of a square map with as many positions.
+            # For a series, of a square map with as many positions.
             edge = math.sqrt(positions * pixels_scale)
             maps.append(_FeatureMap(channels, positions, edge, layer.macs * pixels_scale))
     return maps or [_FeatureMap(1, 1, 1.0, 0.0)]
@@ -120,8 +119,8 @@ def _share(ops: Sequence[_T], counts: Callable[[_T], bool]) -> float:
     return len(list(filter(counts, ops))) / len(ops) if ops else 0.0
 
 
-# The widths maximise the marginal likelihood of the shipped trainings times a prior that draws each width towards 1.25
-# times the spread among networks of some thousand parameters; they are rounded (diary 65). The centres are round values
+# The rounded widths maximise the marginal likelihood of the shipped trainings times a prior that draws each width
+# towards 1.25 times the spread among networks of some thousand parameters (diary 65). The centres are round values
 # within the range of such networks; there the linear term of the Gaussian process is 0. Kernels with a single row, such
 # as 1x3 for series, count as 1x1. Poses of depthwise kernels do not count as orientations.
 _NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_NetworkFacts], float]], ...] = (
@@ -165,10 +164,7 @@ def row_of(architecture: Architecture, task: Task, epochs: float, batch_size: in
     """Return the scaled features of a network and a training.
 
     Args:
-        task: Shape of the images and number of classes.
-        epochs: Epochs, divided by ``harness.training.recipe.length_factor(training images)``, so that data sets of
-            different sizes are comparable.
-        batch_size: Images per step.
+        epochs: Epochs, divided by ``harness.training.recipe.length_factor(training images)``.
         augmented_share: Share of augmented images, from 0 to 1.
     """
     return _known_row(architecture, task) + training_row(epochs, batch_size, augmented_share)

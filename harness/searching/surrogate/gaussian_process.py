@@ -3,7 +3,7 @@
 Symbols, for n observations and d features:
 
 - X: scaled features of the observations, (n, d); x: scaled features of a new point, (d,).
-- m: prior mean at a point, up to a constant (``Points.expected``), such as the mean transferred from other data sets.
+- m: prior mean at a point, up to a constant (``Points.expected``).
 - y: observed values minus the prior mean, (n,); N: diagonal matrix of the noise variances, (n, n).
 - K = k(X, X), (n, n); L: Cholesky factor of K + N. ``CovarianceKernel`` has the parameters of k.
 
@@ -24,19 +24,17 @@ from typing import Any
 
 import numpy as np
 
-# Standard deviation of log errors between networks with equal features.
+# Of log errors, between networks with equal features.
 NUGGET = 0.045
 
 
 @dataclass(frozen=True, slots=True)
 class CovarianceKernel:
-    """Parameters of the covariance function, standard deviations except for ``length_scale``.
+    """Parameters of the covariance function k, standard deviations except for ``length_scale``.
 
     Attributes:
-        constant: Constant term.
-        linear: Coefficient of each scaled feature in the linear term.
-        amplitude: Amplitude of the RBF term.
-        length_scale: Length scale of the RBF term, in widths of the features (``features.Feature``).
+        linear: Coefficient of each scaled feature.
+        length_scale: In widths of the features (``features.Feature``).
         prior_scale: Correction of the factor 1 of the prior mean m; 0 to keep the prior mean as it is.
     """
 

@@ -35,25 +35,25 @@ from harness.searching.surrogate.features import FEATURES, Row
 from harness.searching.surrogate.gaussian_process import NUGGET, CovarianceKernel, GaussianProcess, Points
 from harness.studies.candidate import MIN_COUNTED, SEED_SHARE, seed_share_square
 
-# Prior errors per ``IMAGES`` images at the centre of the features, with ``_SETTLED`` (diary 12).
+# Per ``IMAGES`` images at the centre of the features, with ``_SETTLED`` (diary 12).
 _SETTLED_BELIEF = 100.0
-_PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}  # exponents of the prior power law (same entry)
+_PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}  # exponents of the prior power law (diary 12)
 # Kernel if hundreds of trainings on the same images are known: rounded values near the optimum of the evidence, which
 # predicted held-out families better than the optimum (diary 13).
 _SETTLED = CovarianceKernel(constant=0.5, linear=0.045, amplitude=0.4, length_scale=4.0)
 _SETTLED_OBSERVATIONS = 300  # observations from which ``_SETTLED`` is used
-# Kernel otherwise, also with a ``Transfer``: the best of some rounded values on held-out data sets (diary 124).
+# Otherwise, also with a ``Transfer``: the best of some rounded values on held-out data sets (diary 124).
 # ``prior_scale`` is the standard deviation of a factor of m; each ``stretch_s`` is a factor itself.
 _OPEN = CovarianceKernel(constant=0.7, linear=0.03, amplitude=0.4, length_scale=3.0, prior_scale=0.5)
-# Candidate factors of ``linear`` and ``amplitude``; the highest evidence times a log-normal prior decides.
+# Of ``linear`` and ``amplitude``; the highest evidence times a log-normal prior decides.
 _FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
-_FACTOR_DEVIATION = 1.0  # standard deviation of the log factor in the prior
-_FACTOR_OBSERVATIONS = 200  # latest observations that the factor is fitted to, as each of ``_FACTORS`` needs a fit
-# Below this count, in all runs of a network together, errors have a Poisson likelihood: many networks without an error
-# are strong evidence of few errors, which the log of a count does not express.
+_FACTOR_DEVIATION = 1.0  # of the log factor in the prior
+_FACTOR_OBSERVATIONS = 200  # latest, as each of ``_FACTORS`` needs a fit
+# Below this count, in all runs of a network together, the likelihood is Poisson: many networks without an error are
+# strong evidence of few errors, which the log of a count does not express.
 _FEW_COUNTED = 10.0
 _NEWTON_STEPS = 8  # of Laplace's approximation (Rasmussen and Williams, 2006, section 3.4)
-# Decimals of predictions: more than are significant, but few enough to hide rounding errors of the BLAS.
+# Of predictions: few enough to hide rounding errors of the BLAS.
 _DECIMALS = 9
 # Validation images that error counts are scaled to.
 IMAGES = 10_000
@@ -64,7 +64,7 @@ class Observation:
     """Errors of the runs of a network with a fixed training length.
 
     Attributes:
-        errors: Mean validation errors of the runs, scaled to ``IMAGES`` images.
+        errors: Mean validation errors per ``IMAGES`` images.
         doubt: Additional standard deviation of the log errors, for runs that were stopped early.
     """
 
@@ -91,12 +91,9 @@ class Observation:
 
 
 def seed_variance(errors: float, images: int) -> float:
-    """Return the variance of log errors between seeds: the squared relative deviation (``seed_share_square``).
+    """Return the variance of log errors between seeds, which grows below 60 errors of a run (``seed_share_square``).
 
-    The variance grows below 60 errors of a run.
-
-    Args:
-        errors: Errors of a run per ``IMAGES`` images.
+    ``errors`` are per ``IMAGES`` images.
     """
     return seed_share_square(max(MIN_COUNTED, errors * images / IMAGES))
 
@@ -104,16 +101,16 @@ def seed_variance(errors: float, images: int) -> float:
 class Transfer:
     """Prior mean from trainings on other data sets: a function of the features that all data sets share.
 
-    The log errors of data set s are shift_s + stretch_s * (power law + h(x)). The process of h and the shifts and
-    stretches are fitted in turn. ``expected`` subtracts a constant from the function, which changes the shifts only.
+    The process of h and the shifts and stretches are fitted in turn. ``expected`` subtracts a constant from the
+    function, which changes the shifts only.
     """
 
-    # Rounds of alternating fits, after which shifts and stretches change by less than 0.01.
+    # Of alternating fits, after which shifts and stretches change by less than 0.01.
     _ROUNDS = 4
     # Prior of a stretch: pseudo-observations per observation, with stretch 1 at a distance of 1 from the mean of the
     # function.
     _PRIOR_SHARE = 0.02
-    _SET_DEVIATION = 0.15  # standard deviation of (log errors - shift_s) / stretch_s around the shared function
+    _SET_DEVIATION = 0.15  # of (log errors - shift_s) / stretch_s around the shared function
     _KERNEL = CovarianceKernel(constant=0.1, linear=0.045, amplitude=0.4, length_scale=4.0)
 
     def __init__(self, sets: Sequence[Sequence[Observation]]) -> None:
@@ -140,7 +137,7 @@ class Transfer:
         self._centre = float(np.mean(np.concatenate([self._uncentred(rows) for rows in features])))
 
     def expected(self, features: Any) -> Any:
-        """Return the shared function at scaled ``features``, (rows, d); its mean over the observations is 0."""
+        """Return the shared function, minus its mean over the observations, at scaled ``features``, (rows, d)."""
         return self._uncentred(features) - self._centre
 
     def _uncentred(self, features: Any) -> Any:
@@ -187,7 +184,7 @@ class Surrogate:
         points = self._points(item.row for item in observations)
         values = np.array([item.log_errors for item in observations]) - self._log_belief - points.expected
         noise = np.array([item.variance for item in observations])
-        # ``_SETTLED`` was fitted to trainings on the same images, so only ``_OPEN`` is scaled.
+        # ``_SETTLED`` was fitted to trainings on the same images.
         kernel = _SETTLED if belief is None else _best_scaled(_OPEN, points, values, noise)
         self._process = GaussianProcess(kernel, points, values, noise)
         few = np.array([item.counted < _FEW_COUNTED for item in observations], dtype=bool)
@@ -196,7 +193,7 @@ class Surrogate:
             centres = self._log_belief + points.expected
             logs = centres + self._process.mean(points)
             steps = [_newton_step(item, log) for item, log in zip(observations, logs.tolist(), strict=True)]
-            # The step is added to the log errors; the variance is the noise of this pseudo-observation.
+            # The variance is the noise of this pseudo-observation.
             values = np.where(few, logs - centres + [step for step, _ in steps], values)
             noise = np.where(few, [variance for _, variance in steps], noise)
             self._process = GaussianProcess(kernel, points, values, noise)
@@ -209,7 +206,7 @@ class Surrogate:
         points = self._points(rows)
         differences, deviations = self._process.predict(points)
         means = self._log_belief + points.expected + differences
-        # Rounded, so that networks with equal features tie on every processor.
+        # So that networks with equal features tie on every processor.
         return means.round(_DECIMALS), deviations.round(_DECIMALS)
 
     def _points(self, rows: Iterable[Row]) -> Points:

@@ -72,7 +72,7 @@ class Kernel(Op):
 
 
 def number_or_pair(pair: tuple[int, int]) -> int | tuple[int, int]:
-    """Return the argument of a torch layer for a value per rows and columns: a number if both are equal."""
+    """Return the argument of a torch layer for rows and columns: a number if both are equal."""
     return pair[0] if pair[0] == pair[1] else pair
 
 
@@ -98,8 +98,8 @@ class Conv(Kernel):
         padding: Zeros on each side; None keeps the size of the map at stride 1. A kernel with a single row or column is
             padded along its length only.
         kernel_width: Columns of the kernel; None means ``kernel_size``.
-        groups: Number of groups of channels, each convolved separately.
-        poses: Number of neighbouring outputs that use the same learned kernel in different poses.
+        groups: Groups of channels, each convolved separately.
+        poses: Neighbouring outputs of a learned kernel in different poses.
     """
 
     kernel_size: int
@@ -145,7 +145,7 @@ class Conv(Kernel):
             )
         inputs = channels // self.groups
         outputs = out // self.groups
-        # A pose permutes the input channels of a kernel (``harness.spaces.posed``); a single channel stays as it is.
+        # A pose permutes the input channels (``harness.spaces.posed``); a single channel stays as it is.
         if outputs % self.poses or (inputs > 1 and inputs % self.poses):
             unit = "channels" if self.groups == 1 else "channels per group"
             raise ShapeError(
@@ -168,8 +168,7 @@ class DepthwiseConv(Kernel):
     """A depthwise 3x3 convolution; the number of channels stays the same.
 
     Attributes:
-        poses: Number of neighbouring channels that use the same learned kernel, each in a different pose (Lengyel and
-            van Gemert, arXiv 2106.04914).
+        poses: Neighbouring channels of a learned kernel in different poses (Lengyel and van Gemert, arXiv 2106.04914).
     """
 
     padding: int = 1

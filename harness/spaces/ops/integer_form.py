@@ -16,8 +16,8 @@ class KernelForm:
     """Sums of int8 weights times the numbers of a window; ``weight`` and ``bias`` are tensors of the torch module.
 
     Attributes:
-        shape: Shape of the stored weights, (filters, channels of a group, rows, columns); there are filters * poses
-            output channels. With ``factors``: (filters, channels / poses + poses, 1, 1), with an output per filter.
+        shape: Of the stored weights, (filters, channels of a group, rows, columns), with filters * poses output
+            channels. With ``factors``: (filters, channels / poses + poses, 1, 1), with an output per filter.
         paddings: Rows of zeros both above and below the map; columns of zeros both left and right.
         poses: Number of poses of each filter; with ``factors``, number of poses of each input channel.
         is_global: Whether the window is the whole input, as in a linear layer.
@@ -59,8 +59,8 @@ class RectifierForm:
     """A rectifier.
 
     Attributes:
-        slope_attribute: Name of the attribute of the torch module with the factor of negative numbers; None if
-            negative numbers become 0, so that the map is unsigned.
+        slope_attribute: Attribute of the torch module with the factor of negative numbers; None if these become 0, so
+            that the map is unsigned.
     """
 
     slope_attribute: str | None = None

@@ -31,7 +31,7 @@ def shape_text(shape: Shape) -> str:
 class ArgumentKind(StrEnum):
     """Kind of an argument; the values are texts for messages."""
 
-    COUNT = "a whole number"  # one of ``Parameter.among``, or at most ``notation._MAX_NUMBER``
+    COUNT = "a whole number"  # among ``Parameter.among``, or at most ``notation._MAX_NUMBER``
     RATE = "a number from 0 to below 1"
     SLOPE = "a number above 0 and below 1"
     FLAG = "a keyword without a value"
@@ -45,7 +45,7 @@ class Parameter:
     """Declaration of an argument of an op.
 
     Attributes:
-        field: Name of the field of the op that the argument sets.
+        field: Field of the op that the argument sets.
         label: Name of the argument in the decisions of a search space; for an option, its keyword.
         minimum: Least allowed count, if ``among`` is empty.
     """
@@ -65,10 +65,10 @@ class Signature:
     A class may have several names: ``conv3x3`` and ``conv5x5`` are a ``Conv`` with different ``fixed`` fields.
 
     Attributes:
-        number: Declaration of the number without a keyword; None if the op takes no number.
-        options: Declarations of the options by keyword, in the order of canonical text.
-        fixed: Values of the fields that the name of the op determines.
-        variants: Class that replaces ``op_type`` if an option is given, by the keyword of the option.
+        number: The number without a keyword; None if the op takes none.
+        options: By keyword, in the order of canonical text.
+        fixed: Fields that the name of the op determines.
+        variants: Class in place of ``op_type``, by the keyword of an option.
     """
 
     number: Parameter | None = None
@@ -117,7 +117,7 @@ class Role(StrEnum):
 
 
 class LayerCall(NamedTuple):
-    """Call that creates a layer of torch: name as in exported code, positional arguments, and options by name."""
+    """Call that creates a layer of torch: name as in exported code, arguments, and options by name."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -131,8 +131,8 @@ class Op:
         is_global: Whether the op reads all positions of a map at once.
         tie: Name of the tie; ops with the same tie share the weights of shape ``tied_shape``.
         ops: Inner ops of a residual sum; ``bars`` are indices of ``ops`` with a preceding ``|``.
-        layer: Name of the ``torch.nn`` class that ``layer_call`` constructs from the fields of the op.
-        is_joint: Whether ops with the same tie are a single layer, which also shares running statistics.
+        layer: ``torch.nn`` class that ``layer_call`` constructs from the fields.
+        is_joint: Whether a tie is a single layer, which also shares running statistics.
     """
 
     __slots__ = ()
@@ -169,8 +169,7 @@ class Op:
     def window(self, before: Shape = ()) -> tuple[int, int, int] | None:
         """Return rows, columns and stride of the input window of an output; None for elementwise and global ops.
 
-        Args:
-            before: Shape of the input. Whether an op has a window does not depend on the shape.
+        Whether an op has a window does not depend on the shape ``before``.
         """
         return None
 
@@ -182,7 +181,7 @@ class Op:
         return None
 
     def cost(self, before: Shape) -> tuple[int, int]:
-        """Return the number of parameters, as if the op shared no weights, and the multiply-adds per image."""
+        """Return the parameters, as if the op shared no weights, and the multiply-adds per image."""
         return 0, 0
 
     def statistics(self, before: Shape) -> int:
@@ -208,7 +207,7 @@ class Op:
         return 0.0
 
     def layer_call(self, before: Shape) -> LayerCall | None:
-        """Return the call that creates the layer of torch, the default for ``module`` and ``source``; None if unknown.
+        """Return the call that creates the layer of torch, the default for ``module`` and ``source``, if known.
 
         The name is ``nn.`` and a class of torch, or a name in ``harness/spaces/posed.py``.
         """
@@ -229,7 +228,7 @@ class Op:
         return layer_class(call.name)(*call.arguments, **call.options)
 
     def source(self, before: Shape) -> str:
-        """Return the Python expression that creates the layer in the files of ``harness export --pytorch``.
+        """Return the expression that creates the layer in the files of ``harness export --pytorch``.
 
         The expression may use ``torch``, ``nn`` and the names of ``harness/spaces/posed.py``. The layer has the same
         tensors as ``module``. The input of a linear layer is flattened before.
@@ -279,8 +278,8 @@ class Op:
         return output_rows, output_columns
 
 
-SIGNATURES: dict[str, Signature] = {}  # by name in the notation; ``register`` adds entries
-_NAMES: dict[type[Op], list[str]] = {}  # names of each class in the notation
+SIGNATURES: dict[str, Signature] = {}  # by name in the notation
+_NAMES: dict[type[Op], list[str]] = {}  # in the notation, by class
 
 
 def register(**signatures: Signature) -> Callable[[_OpType], _OpType]:
@@ -302,8 +301,8 @@ def register_variant(
 ) -> Callable[[_OpType], _OpType]:
     """Return a class decorator: an option of the op ``name`` makes ops of this class.
 
-    Engines and integer forms support classes of ops, so an option that only torch supports is a class. The keyword is
-    also the name of the field that the option sets, unless a flag.
+    Engines and integer forms support classes of ops, so an option that only torch supports is a class. Unless a flag,
+    the keyword is also the name of the field.
     """
 
     def add(op_type: _OpType) -> _OpType:
@@ -322,7 +321,7 @@ def op_names() -> tuple[str, ...]:
 
 
 def name_of_type(op_type: type[Op]) -> str:
-    """Return the text of a class of ops in messages: its names in the notation, such as ``bn(bare)``."""
+    """Return the names of a class of ops in messages, such as ``bn(bare)``."""
     names = _NAMES.get(op_type, [op_type.__name__])
     variants = SIGNATURES[names[0]].variants if op_type in _NAMES else {}
     keywords = [keyword for keyword, variant in variants.items() if variant is op_type]
@@ -375,12 +374,12 @@ def _text(op: Op) -> str:
     def has_fixed_values_of(name: str) -> bool:
         return all(getattr(op, field_name) == value for field_name, value in SIGNATURES[name].fixed.items())
 
-    # ``conv3x3`` and ``conv5x5`` are names of the same class; the fixed fields decide.
+    # ``conv3x3`` and ``conv5x5`` are names of the same class.
     name = next(filter(has_fixed_values_of, _NAMES[type(op)]))
     signature = SIGNATURES[name]
     # Variants have further fields with defaults.
-    own_options = [keyword for keyword, variant in signature.variants.items() if type(op) is variant]
-    default = signature.with_flags(own_options).make_default()
+    variant_options = [keyword for keyword, variant in signature.variants.items() if type(op) is variant]
+    default = signature.with_flags(variant_options).make_default()
 
     def differs(parameter: Parameter) -> bool:
         return bool(getattr(op, parameter.field) != getattr(default, parameter.field))
@@ -390,11 +389,11 @@ def _text(op: Op) -> str:
     if number is not None and (signature.required or differs(number)):
         arguments.append(plain(getattr(op, number.field)))
     for keyword, option in signature.options.items():
-        is_own = keyword in own_options
+        is_of_variant = keyword in variant_options
         is_flag = option.kind is ArgumentKind.FLAG
-        if is_own and is_flag:
+        if is_of_variant and is_flag:
             arguments.append(keyword)
-        elif (is_own or keyword not in signature.variants) and differs(option):
+        elif (is_of_variant or keyword not in signature.variants) and differs(option):
             value = getattr(op, option.field)
             text = plain(value) if isinstance(value, float) else value
             arguments.append(keyword if is_flag else f"{keyword}={text}")
@@ -419,7 +418,7 @@ def call_text(name: str, *arguments: object, **options: object) -> str:
 
 
 def plain(number: float) -> str:
-    """Return the shortest decimal text without an exponent that converts back to ``number``: 0.00001, not 1e-05."""
+    """Return the shortest decimal text without an exponent that converts back: 0.00001, not 1e-05."""
     if isinstance(number, int):
         return str(number)
     text = format(Decimal(repr(float(number))), "f")

@@ -29,10 +29,8 @@ class BatchNorm(Op):
     """Batch normalisation with a learned shift and, unless ``unscaled``, a learned scale.
 
     Attributes:
-        unscaled: Whether the scale is fixed at 1.
-        poses: Number of neighbouring channels that share a shift and a scale.
+        poses: Neighbouring channels that share a shift and a scale.
         shared: Whether these channels also share a mean and a variance.
-        tie: Name of the tie; ops with the same tie share shifts and scales, but not the statistics.
     """
 
     role: ClassVar[Role] = Role.NORMALISATION
@@ -75,7 +73,7 @@ class BatchNorm(Op):
         return f"unscaled({call})" if self.unscaled else call
 
     def integer(self, before: Shape) -> RescalingForm:
-        # Without ``shared`` the statistics, and so the factors, differ between the poses of a kernel.
+        # Without ``shared``, factors differ between the poses of a kernel.
         return RescalingForm(_factors_and_offsets, repeat=self.poses if self.shared else 1)
 
 

@@ -51,7 +51,7 @@ class JointBatchNorm(BatchNorm):
         return before
 
     def tied_shape(self, before: Shape) -> Shape:
-        # The numbers 1 encode the number of dimensions, because a layer of torch takes either maps or vectors.
+        # The number of dimensions, as a layer of torch takes either maps or vectors.
         return (*BatchNorm.tied_shape(self, before), *[1] * len(before))
 
     def with_tie(self, tie: str | None) -> Op:
@@ -165,7 +165,6 @@ class GroupNorm(Op):
     """Normalisation of each image over groups of channels (Wu and He, arXiv 1803.08494).
 
     Attributes:
-        groups: Number of groups of channels with a common mean and variance.
         bare: Whether the learned scale and shift of each channel are missing.
     """
 

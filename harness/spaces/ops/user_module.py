@@ -1,6 +1,6 @@
 """A PyTorch module of the user as a network of its own, which the notation cannot express layer by layer.
 
-The text states name, counts and identity of the module, so that records are read without the code of the user.
+The text states name, counts and identity, so that records are read without the code of the user.
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ class UserModule(Op):
 
     Attributes:
         input: Shape of an image, such as ``1x28x28``.
-        parameters: Number of parameters; a tensor that several layers share counts once.
-        macs: Multiply-adds per image (``harness/training/products.py``).
+        parameters: A tensor that several layers share counts once.
         code: SHA-256 of the source code, 12 digits.
         graph: SHA-256 of the recorded operators and of the shapes of all tensors, 12 digits.
         name: ``FILE.py:NAME`` or ``package.module:NAME``; not part of the identity of the network.

@@ -129,7 +129,7 @@ class Linear(Op):
         return LayerCall("nn.Linear", (math.prod(before), self.out_features))
 
     def integer(self, before: Shape) -> KernelForm:
-        channels, rows, columns = before  # a vector has the shape (features, 1, 1) here
+        channels, rows, columns = before  # a vector is (features, 1, 1) here
         return KernelForm((self.out_features, channels, rows, columns), has_bias=True, is_global=True)
 
 
@@ -139,14 +139,14 @@ class PoseLinear(Op):
     """A linear layer after ``gap`` whose weights are products of a factor per channel and a factor per pose.
 
     Feature c * poses + p is channel c in pose p, the output order of convolutions with poses. For each output, the
-    weight of this feature is a[c] * (1 + b[p]) with learned a and b. The 1 gives all poses equal weights while b is
-    zero (the initial value), and gives a non-zero gradient of a.
+    weight of this feature is a[c] * (1 + b[p]) with learned a and b. Initially b is zero, so all poses have equal
+    weights, and the gradient of a is not zero.
     """
 
     role: ClassVar[Role] = Role.LINEAR
     is_global: ClassVar[bool] = True
     out_features: int
-    poses: int = 1  # the value of an omitted ``poses=``, as for all ops; ``shape`` refuses the value with a message
+    poses: int = 1  # omitted ``poses=``, which ``shape`` refuses
 
     def shape(self, before: Shape) -> Shape:
         if self.poses == 1:

@@ -1,8 +1,7 @@
 """Executors: the interface of the workers that train, and the loop that gives jobs to an executor.
 
 A job is a part of a training, from a checkpoint to the next rung or to the end. An executor has slots that run a job
-each; a job leaves only a result and files. There are three executors: processes of this machine, nodes of a cluster,
-and recorded runs of a table on a simulated clock, with which the bench runs the same loop as a search.
+each; a job leaves only a result and files.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from harness.system.files import check_held
 from harness.training.result import Purpose, Result, Status
 
 if TYPE_CHECKING:
-    from harness.training.run import Job  # imports torch, which a user-defined method of the bench does not need
+    from harness.training.run import Job  # torch, which a user-defined method of the bench does not need
 
-RETRIES = 2  # retries of a failed job; a third failure is a fault of the job, not of the machine
+RETRIES = 2  # of a failed job; a third failure is a fault of the job, not of the machine
 _WAIT_SECONDS = 0.5  # longest wait for events
 
 
@@ -37,13 +36,13 @@ class DataLocation:
 class Limits:
     """Limits of a training."""
 
-    seconds: float = 3600.0  # wall-clock time of all jobs of the training together
+    seconds: float = 3600.0  # of all jobs of the training together
     memory_mb: float = 4096.0  # memory of the process, MiB
 
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """Event: a job has ended with a result, whose status is ``running`` if the training has epochs left."""
+    """Event: a job has ended with a result, ``running`` if the training has epochs left."""
 
     job: Job
     result: Result
@@ -56,7 +55,7 @@ class JobFailed:
     job: Job
     status: Status  # ``timed_out``, ``out_of_memory`` or ``crashed``
     message: str
-    error_type: type[HarnessError] = HarnessError  # raised if the failure ends the operation
+    error_type: type[HarnessError] = HarnessError  # if the failure ends the operation
 
 
 WorkerEvent = JobEnded | JobFailed
@@ -66,7 +65,7 @@ class Slot(NamedTuple):
     """A slot for a job."""
 
     job: Job | None = None  # the present job; None if idle
-    node: str = ""  # name of the cluster node; empty on this machine
+    node: str = ""  # cluster node; empty on this machine
 
 
 class Executor(Protocol):
@@ -95,11 +94,10 @@ class Executor(Protocol):
         """Stop all jobs immediately; each keeps the checkpoint from which the job began."""
 
     def now(self) -> float:
-        """Return the time of a clock in seconds (``harness.system.clock``); the bench has a simulated clock."""
+        """Return the time in seconds (``harness.system.clock``); the bench has a simulated clock."""
         return clock.now()
 
 
-# Makes an executor for a data set and the limits of a job.
 ExecutorFactory = Callable[[DataLocation, Limits], Executor]
 
 
@@ -111,9 +109,9 @@ def feed(
     The loop ends when no job is running and ``next_job`` has none left.
 
     Args:
-        executor: Executor, which the caller starts and stops.
+        executor: The caller starts and stops it.
         next_job: Called for each idle slot; returns None if there is no job at the moment.
-        is_over: Called before each round; True ends the loop, although jobs are running or left.
+        is_over: Called before each round; True ends the loop at once.
 
     Raises:
         StorageError: A folder in use was moved or removed (``files.held``).
@@ -125,12 +123,12 @@ def feed(
             if (job := next_job()) is not None:
                 executor.submit(job)
                 has_submitted = True
-                # The choice of the next job may take seconds, so yield the events before this choice.
+                # The choice of the next job may take seconds.
                 yield executor.wait(0.0)
         is_busy = any(slot.job is not None for slot in executor.slots())
         if not is_busy and not has_submitted:
             return
-        # If no job is running, collect the results of short jobs without waiting.
+        # Collect the results of short jobs without waiting.
         yield executor.wait(_WAIT_SECONDS if is_busy else 0.0)
 
 
@@ -145,9 +143,9 @@ def run_all(
     """Run the jobs of a queue on ``count`` slots, and yield each result as soon as the job ends.
 
     Args:
-        queue: Jobs to run, in order. Each job is removed when it starts, and appended again if it failed. The caller
-            may empty or extend the list after each result.
-        executor: Executor that is not started yet; stopped at the end.
+        queue: Each job is removed when it starts, and appended again if it failed. The caller may empty or extend the
+            list after each result.
+        executor: Started and stopped here.
         count: Largest number of slots.
         on_event: Called with each result, and with each failure before a retry.
         on_wait: Called after each wait for events, at least every ``_WAIT_SECONDS``.

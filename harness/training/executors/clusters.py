@@ -25,12 +25,12 @@ class NodeInfo:
     """A node of the cluster."""
 
     id: str
-    name: str  # for people: the host name, with a part of the id if the host has several nodes
+    name: str  # the host name, with a part of the id if the host has several nodes
     cores: int
     gpus: int = 0
 
     def room(self, device: str, processes: int | None) -> int:
-        """Return the number of concurrent jobs: the number of cores or GPUs, and at most ``processes``."""
+        """Return the number of concurrent jobs: cores or GPUs, and at most ``processes``."""
         offer = self.gpus if device.startswith("cuda") else self.cores
         return offer if processes is None else min(processes, offer)
 
@@ -39,8 +39,8 @@ class Kinds(StrEnum):
     """Nodes that may join; all must have the code and the version of torch of this machine."""
 
     ANY = "any"
-    FIRST = "first"  # nodes of the same kind as the first node that joined
-    OURS = "ours"  # nodes of the same kind as this machine
+    FIRST = "first"  # of the same kind as the first node that joined
+    OURS = "ours"  # of the same kind as this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,8 @@ class ClusterOptions:
     """Options of the trainings on a cluster.
 
     Attributes:
-        processes: Largest number of jobs per node, and number of cores of a cluster that is started here; None for all
-            cores or GPUs.
-        device: Device as in ``Job``; so is ``engine``.
+        processes: Largest number of jobs per node, and cores of a cluster that is started here; None for all.
         slot_limit: Largest number of slots of all nodes together.
-        kinds: Nodes that may join.
     """
 
     processes: int | None

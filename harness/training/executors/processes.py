@@ -1,8 +1,8 @@
 """Executor on worker processes of this machine; the search survives the death of a worker.
 
-Each worker process runs a job at a time in a separate Pebble pool, which reports the death of the process. Workers
-are started once and keep the data in memory. The coordinator, the process that makes the executor, enforces the time
-limit, the operating system the memory limit (``RLIMIT_DATA``).
+Each worker process runs in a separate Pebble pool, which reports its death, and keeps the data in memory. The
+coordinator, the process that makes the executor, enforces the time limit, the operating system the memory limit
+(``RLIMIT_DATA``).
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from harness.training.executors.base import DataLocation, Executor, JobEnded, Jo
 from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
-_DEVICE_LOST = 86  # exit code of a worker whose GPU context may be lost; the worker is replaced
-_BEGIN_SECONDS = 60.0  # time in which a job moves to a new process if the process ends before the job begins
-_LOST_SECONDS = 300.0  # time limit for a worker to begin a job; a stopped process (SIGSTOP) never begins
+_DEVICE_LOST = 86  # of a worker whose GPU context may be lost; the worker is replaced
+_BEGIN_SECONDS = 60.0  # in which a job moves to a new process if its process ends before the job begins
+_LOST_SECONDS = 300.0  # for a worker to begin a job; a stopped process (SIGSTOP) never begins
 _M_TRIM_THRESHOLD = -1  # parameter of mallopt (glibc, malloc.h)
 _M_MMAP_THRESHOLD = -3  # parameter of mallopt (glibc, malloc.h)
-_KEPT_BYTES = 1 << 30  # threshold above the size of every tensor of a training step
+_KEPT_BYTES = 1 << 30  # above the size of every tensor of a training step
 _OPTIMIZER = torch.optim.Optimizer
-# Methods that torch never compiles, called around trainings in the native engine.
+# Never compiled by torch, and called around trainings in the native engine.
 _UNCOMPILED = (_OPTIMIZER.add_param_group, _OPTIMIZER.state_dict, _OPTIMIZER.load_state_dict)
 
 
@@ -56,8 +56,8 @@ class _Worker:
     pool: ProcessPool
     job: Job | None = None  # the present job; None if idle
     future: Future[WorkerEvent] = field(default_factory=Future)  # outcome of the present job
-    has_begun: bool = False  # whether the process has taken the job
-    since: float = 0.0  # time at which the job was submitted or, later, taken, on the monotonic clock
+    has_begun: bool = False  # the process has taken the job
+    since: float = 0.0  # of submission or, later, begin, on the monotonic clock
 
 
 @dataclass(slots=True)
@@ -69,10 +69,10 @@ class Processes(Executor):
     workers: list[_Worker] = field(default_factory=list)
 
     def start(self, count: int) -> None:
-        """Start ``count`` processes, which load the data; raise UsageError if this process may not start processes."""
+        """Start ``count`` processes, which load the data; UsageError if this process may not start processes."""
         check_may_start()
         for _ in range(count):
-            # Prefer an idle process that has loaded the data.
+            # Idle processes have loaded the data.
             idle_pools = _IDLE_POOLS.get() or []
             index = next((index for index, (location, _) in enumerate(idle_pools) if location == self.source), None)
             self.workers.append(_Worker(_opened(self.source) if index is None else idle_pools.pop(index)[1]))
@@ -135,14 +135,14 @@ class Processes(Executor):
             ending = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
             message = f"the worker process ended with {ending}"
         except (BrokenProcessPool, TimeoutError):
-            # TimeoutError: the future is not done, so ``_is_late`` is true.
+            # Then the future is not done, and ``_is_late`` is true.
             if worker.pool.active and worker.has_begun:
                 status = Status.TIMED_OUT
                 message = f"training exceeded the time limit of {self.limits.seconds:.0f} s"
             elif worker.pool.active:
                 message = "the worker process did not start"
             elif clock.now() - worker.since < _BEGIN_SECONDS:
-                # Not caused by the job, so the job is given to a new process.
+                # Not caused by the job.
                 self._replace(worker)
                 worker.job = job
                 self._schedule(worker)
@@ -156,10 +156,10 @@ class Processes(Executor):
     def _is_late(self, worker: _Worker) -> bool:
         """Return whether a job has exceeded a time limit, or the pool has ended."""
         assert worker.job is not None, "only a worker with a job can be late"
-        # Pebble forgets a job that is scheduled just when the pool is closed because the idle process has died.
+        # Pebble forgets a job that is scheduled just when the pool is closed.
         if not worker.pool.active:
             return True
-        # Not left to the timeout of Pebble, which begins when a process takes the job: a stopped process never does.
+        # The timeout of Pebble begins when a process takes the job: a stopped process never does.
         if not worker.has_begun and worker.future.running():
             worker.has_begun = True
             worker.since = clock.now()
@@ -171,7 +171,7 @@ class Processes(Executor):
         worker.pool = _opened(self.source)
 
 
-# Pools of idle processes, each with the data that the process has loaded; None outside of ``kept_processes``.
+# With the data of each process; None outside of ``kept_processes``.
 _IDLE_POOLS: ContextVar[list[tuple[DataLocation, ProcessPool]] | None] = ContextVar("idle_pools", default=None)
 
 
@@ -199,7 +199,7 @@ def _end(pools: Sequence[ProcessPool]) -> None:
 
 def _opened(source: DataLocation) -> ProcessPool:
     pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source,), context=WorkerContext())
-    # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
+    # Ctrl-C reaches the process group of the terminal, but only the coordinator may react.
     with sigint_blocked():
         assert pool.active, "reading the property starts the pool"
     return pool
@@ -213,22 +213,22 @@ def _sweep(job: Job) -> None:
 
 
 def _begin(source: DataLocation) -> None:
-    # Replace the handler of Pebble: a Python handler does not run while the process is inside the native engine.
+    # A Python handler, as Pebble's, does not run inside the native engine.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     settle()
-    # Load the data while the coordinator proposes a network. If that fails, the first job tries again and reports.
+    # While the coordinator proposes a network. If that fails, the first job tries again and reports.
     with contextlib.suppress(Exception):
         _data(source)
 
 
 def settle() -> None:
     """Configure this process for training: freed memory is kept for the next step."""
-    # The first call of a method of ``_UNCOMPILED`` imports the compiler of torch (1 s, 72 MiB), in order to exempt the
-    # method from compilation (``torch._disable_dynamo``). Trainings call these methods outside of compiled code.
+    # The first call imports the compiler of torch (1 s, 72 MiB), in order to exempt the method from compilation
+    # (``torch._disable_dynamo``). Trainings call the methods outside of compiled code.
     for method in _UNCOMPILED:
         original = inspect.unwrap(method)
         vars(original)["__dynamo_disable"] = original
-    # By default glibc returns large blocks to the kernel at once; clearing new pages took a tenth of a training step.
+    # glibc returns large blocks to the kernel at once; clearing new pages took a tenth of a training step.
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
@@ -249,11 +249,7 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
     """Run a job in this process, which keeps the data for the next job.
 
     Errors of the training become a ``JobFailed`` event. An unknown error after the first use of a GPU ends the process.
-
-    Args:
-        job: Job to run.
-        source: Location of the data.
-        memory_mb: Limit of the memory of the process, MiB.
+    The limit of memory is in MiB.
 
     Raises:
         DataError: The data are missing or damaged.
@@ -274,9 +270,9 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
             return JobFailed(job, Status.CRASHED, error.message, type(error))
         if refusal is not None:
             return JobFailed(job, Status.OUT_OF_MEMORY, refusal.message, type(refusal))
-        # Print the traceback, so that the log of the search contains the traceback.
+        # For the log of the search.
         sys.excepthook(type(error), error, error.__traceback__)
-        # A fault in a kernel destroys the context of the GPU, so all later calls would fail too.
+        # A fault in a kernel destroys the context of the GPU.
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             os._exit(_DEVICE_LOST)
         return JobFailed(job, Status.CRASHED, " ".join(f"{type(error).__name__}: {error}".split()))
@@ -299,7 +295,7 @@ def _limited(job: Job, memory_mb: float) -> Iterator[None]:
     if not facts.keys() >= {"VmData", "RssAnon"}:  # not Linux
         yield
         return
-    # The values are texts such as "123 kB" (proc(5)), where kB means 1,024 bytes.
+    # Such as "123 kB" (proc(5)), where kB means 1,024 bytes.
     reserved_bytes, touched_bytes = (int(facts[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))
     limit = int(memory_mb * 2**20)
     if touched_bytes > limit:

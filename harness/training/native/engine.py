@@ -1,7 +1,7 @@
 """Build, loading and choice of the native engine, a C++ library called through ctypes.
 
-The C++ compiler of the machine compiles the sources in this folder once, to a library in the user's cache, whose name
-is a digest of sources, compiler and options. Without a compiler torch trains instead.
+The C++ compiler of the machine compiles the sources once, to a library in the user's cache, whose name is a digest of
+sources, compiler and options. Without a compiler torch trains instead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import torch
 
 _SOURCE_FOLDER = Path(__file__).resolve().parent
-# The engine has its own vector types and uses neither errno nor floating-point traps, hence the last two options.
+# The engine has vector types of its own, and uses neither errno nor floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 TORCH = "torch"  # name of torch as an engine
 _ENGINES = ("auto", "native", TORCH)  # values of the option ``--engine``
@@ -46,43 +46,43 @@ _ENGINES = ("auto", "native", TORCH)  # values of the option ``--engine``
 class _Level:
     name: str
     options: tuple[str, ...]  # of the compiler
-    needs: frozenset[str]  # flags that the processor must have, as in /proc/cpuinfo
+    needs: frozenset[str]  # that the processor must have, as in /proc/cpuinfo
 
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"})
 _LEVELS = (  # best first
-    # Same results as ``avx512``, and products in bf16 for recipes with precision ``bf16``.
+    # Same results as ``avx512``, and bf16 products for recipes with ``bf16``.
     _Level("avx512bf16", ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"), _AVX512 | {"avx512_bf16"}),
     _Level("avx512", ("-march=x86-64-v4", "-mprefer-vector-width=512"), _AVX512),
     _Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2"})),
-    # Vectors of 16 bytes: SSE2 on x86-64, NEON on 64-bit ARM, the defaults of the compilers.
+    # Vectors of 16 bytes: SSE2 on x86-64, NEON on 64-bit ARM.
     _Level("plain", (), frozenset()),
 )
 
 
 class EngineUnavailable(Exception):
-    """The native engine cannot be built, stored or loaded on this machine; the message gives the reason."""
+    """The native engine cannot be built, stored or loaded on this machine."""
 
 
 class _CompilerRefuses(EngineUnavailable):
     """The compiler reported an error, possibly because the compiler does not know the instruction set."""
 
 
-_COMPILERS = ("c++", "g++", "clang++")  # tried in this order if CXX is not set
-_VERSION_SECONDS = 20.0  # time limit of a compiler that prints its version
-_COMPILE_SECONDS = 1200.0  # time limit of the compiler; about 20 s on a free core
+_COMPILERS = ("c++", "g++", "clang++")  # in this order, if CXX is not set
+_VERSION_SECONDS = 20.0  # for a compiler that prints its version
+_COMPILE_SECONDS = 1200.0  # of the compiler; about 20 s on a free core
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
     """A loaded native engine."""
 
-    name: str  # for results, ``native avx512 1f0c53a2``: level, digest of sources, compiler and options
+    name: str  # for results, ``native avx512 1f0c53a2``
     path: str  # path of the shared library
     is_double: bool  # computes in float64, not float32
     pairs: bool  # supports products of bf16 pairs
     library: ctypes.CDLL  # with declared functions (``_declared``)
-    skip_reasons: tuple[str, ...] = ()  # reasons why better instruction sets are not used, a text each
+    skip_reasons: tuple[str, ...] = ()  # why better instruction sets are not used
 
 
 def level() -> _Level:
@@ -100,7 +100,7 @@ def load(instruction_set: _Level | None = None, *, is_double: bool = False, extr
 
     Args:
         instruction_set: None for the best set that processor and compiler support.
-        is_double: Whether to compute in float64.
+        is_double: Compute in float64.
         extra: Further options of the compiler, such as sanitizers.
 
     Raises:
@@ -108,7 +108,7 @@ def load(instruction_set: _Level | None = None, *, is_double: bool = False, extr
     """
     outcome = _outcome(instruction_set, is_double, extra)
     if isinstance(outcome, EngineUnavailable):
-        # The same exception is raised in each call; leave out the tracebacks of earlier calls.
+        # Without the tracebacks of earlier calls.
         raise outcome.with_traceback(None)
     return outcome
 
@@ -123,7 +123,7 @@ def _outcome(instruction_set: _Level | None, is_double: bool, extra: tuple[str, 
             path = _built((*OPTIONS, *candidate.options, *number_options, *extra))
             library = _declared(ctypes.CDLL(str(path)))
         except _CompilerRefuses as error:
-            # Try the next level, because an old compiler may not support the newest instruction sets.
+            # An old compiler may not support the newest instruction sets.
             refusals[candidate.name] = error
         except EngineUnavailable as error:
             return error
@@ -134,7 +134,7 @@ def _outcome(instruction_set: _Level | None, is_double: bool, extra: tuple[str, 
             name = f"native {candidate.name} {build_digest[:8]}"
             reasons = tuple(f"without {level_name}: {why}" for level_name, why in refusals.items())
             return Engine(name, str(path), is_double, bool(library.engine_pairs()), library, reasons)
-    # If the compiler refuses all levels, the first message concerns the level that should have been used.
+    # Of the level that should have been used.
     return next(iter(refusals.values()))
 
 
@@ -188,13 +188,13 @@ def _built(options: tuple[str, ...]) -> Path:
     for source in sorted((*_SOURCE_FOLDER.glob("*.cpp"), *_SOURCE_FOLDER.glob("*.h"))):
         digest.update(source.read_bytes())
     own_folder = os.environ.get("HARNESS_ENGINE_CACHE")
-    # An absolute path, because a name without a slash is searched among the system libraries.
+    # A name without a slash is searched among the system libraries.
     folder = (Path(own_folder) if own_folder else cache_folder() / "engine").resolve()
     path = folder / f"engine-{digest.hexdigest()[:16]}.so"
-    seal = path.with_suffix(".sha256")  # file with the SHA-256 of the library
+    seal = path.with_suffix(".sha256")  # SHA-256 of the library
 
     def is_complete() -> bool:
-        # Loading a truncated library would kill the process without a message.
+        # A truncated library would kill the process without a message.
         with suppress(FileNotFoundError):
             return seal.read_bytes() == _seal_of(path)
         return False
@@ -222,7 +222,7 @@ def _compile(command: list[str], path: Path) -> None:
         EngineUnavailable: The compiler was killed.
     """
     say("compiling the engine for this processor (once, about 20 s)")
-    # This process holds the lock, so existing build folders belong to killed processes.
+    # Under the lock, build folders belong to killed processes.
     for remnant in path.parent.glob(f".build-{path.stem}-*"):
         shutil.rmtree(remnant, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
@@ -234,11 +234,11 @@ def _compile(command: list[str], path: Path) -> None:
         except subprocess.TimeoutExpired as error:
             raise EngineUnavailable(f"{command[0]} took more than {_COMPILE_SECONDS:.0f} s") from error
         errors = answer.stderr.decode(errors="replace")
-        # Either the driver of the compiler or one of its child processes was killed.
+        # The driver of the compiler or one of its child processes.
         if answer.returncode < 0 or "Killed signal" in errors:
             raise EngineUnavailable(f"{command[0]} was killed, possibly for lack of memory")
         if answer.returncode:
-            # The first such line has the cause: a linker reports a full disk before the compiler reports the linker.
+            # The first such line has the cause, such as a full disk.
             error_lines = (line for line in errors.splitlines() if "error" in line or "failed" in line)
             raise _CompilerRefuses(f"{command[0]} failed: {next(error_lines, errors[:200])}")
         with library.open("rb") as file:
@@ -251,7 +251,7 @@ class EngineChoice:
     """The choice between the native engine and torch."""
 
     engine: Engine | None  # None for torch
-    why: str = ""  # reason against the native engine; empty if the native engine was chosen or torch was requested
+    why: str = ""  # reason against the native engine; empty if chosen, or if torch was requested
 
     @property
     def kind(self) -> str:
@@ -298,7 +298,6 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
 def engine_of_repeat(name: str, recorded_engine: str | None) -> str:
     """Return the engine to repeat a recorded seed with the same bits.
 
-    ``auto`` chooses the native engine wherever possible, so only a seed of torch needs another name.
-    ``recorded_engine`` is None for a new seed.
+    ``auto`` chooses the native engine wherever possible. ``recorded_engine`` is None for a new seed.
     """
     return TORCH if name == "auto" and recorded_engine == TORCH else name

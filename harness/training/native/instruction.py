@@ -1,9 +1,9 @@
 """Programs of the native engine: an architecture as a flat list of values and instructions.
 
-The state of a program is an array of all parameters, followed by all running statistics. A program lists the values
-(the maps of a batch), and the instructions, each with the indices of the values that it reads and writes, and offsets
-into the state. ``python -m harness.training.native.instruction`` writes the fields of `_Value` and `_Instruction` as
-C++ structures to ``instruction.h``; a test compares both.
+The state of a program is an array of all parameters, followed by all running statistics. Instructions have the indices
+of the values (the maps of a batch) that they read and write, and offsets into the state. ``python -m
+harness.training.native.instruction`` writes the fields of `_Value` and `_Instruction` as C++ structures to
+``instruction.h``; a test compares both.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from harness.spaces.ops import Shape
 
 _HEADER = Path(__file__).with_suffix(".h")
 
-_RATE_PARTS = 65_536  # a dropout rate is stored as an integer multiple of 1 / _RATE_PARTS
-_SLOPE_PARTS = 1_000_000_000  # a leaky slope is stored as an integer multiple of 1 / _SLOPE_PARTS
+_RATE_PARTS = 65_536  # a dropout rate is stored as a multiple of 1 / _RATE_PARTS
+_SLOPE_PARTS = 1_000_000_000  # a leaky slope is stored as a multiple of 1 / _SLOPE_PARTS
 
 
 class _Code(IntEnum):
@@ -33,7 +33,7 @@ class _Code(IntEnum):
     MAX_POOL = 3
     AVERAGE_POOL = 4
     LINEAR = 5
-    BRANCH = 6  # begin of a residual sum: the same map as the input, but with a gradient of its own
+    BRANCH = 6  # begin of a residual sum: the input map with a gradient of its own
     SUM = 7  # end of a residual sum
     UNSHUFFLE = 8
 
@@ -64,15 +64,15 @@ class _Instruction:
     code: _Code
     source: int  # index of the input value
     target: int = -1  # index of the output value
-    summand: int = -1  # index of the second summand of a sum
-    rows: int = 0  # height of a window; 0 to pool over the whole map
+    summand: int = -1  # second summand of a sum
+    rows: int = 0  # of a window; 0 to pool over the whole map
     columns: int = 0  # width of a window
     stride: int = 1
     row_padding: int = 0  # zeros above and below
     column_padding: int = 0  # zeros on the left and on the right
     groups: int = 1  # groups of channels that are convolved separately
-    poses: int = 1  # poses of each learned kernel, or of each scale and shift
-    shared: int = 1  # number of neighbouring channels with a common mean and variance
+    poses: int = 1  # of each learned kernel, or of each scale and shift
+    shared: int = 1  # neighbouring channels with a common mean and variance
     kernel: int = -1  # offset in the state, as the five fields below
     bias: int = -1
     scale: int = -1
@@ -81,9 +81,9 @@ class _Instruction:
     variance: int = -1
     before: _Activation = _Activation.NONE  # activation before BN or without BN
     after: _Activation = _Activation.NONE  # activation after BN
-    before_slope: int = 0  # slope in 1 / _SLOPE_PARTS if leaky, offset in the state if learned
+    before_slope: int = 0  # in 1 / _SLOPE_PARTS if leaky, offset in the state if learned
     after_slope: int = 0  # as ``before_slope``
-    dropout: int = 0  # 0: none, 1: of single values, 2: of whole channels
+    dropout: int = 0  # 1: of single values, 2: of whole channels
     rate: int = 0  # dropout rate in 1 / _RATE_PARTS
 
 
@@ -93,10 +93,10 @@ class EngineProgram:
 
     values: list[_Value] = field(default_factory=list)
     instructions: list[_Instruction] = field(default_factory=list)
-    # Size of each parameter, in torch's order, and whether the parameter is a kernel or a matrix (``Recipe.decay``).
+    # In torch's order, and whether a kernel or a matrix (``Recipe.decay``).
     parameters: list[tuple[int, bool]] = field(default_factory=list)
-    statistics: int = 0  # number of running statistics: for each BN the means, then the variances
-    tied: dict[str, int] = field(default_factory=dict)  # offsets of tied parameters by name of the tie
+    statistics: int = 0  # for each BN the means, then the variances
+    tied: dict[str, int] = field(default_factory=dict)  # offsets by name of the tie
 
     @property
     def parameter_count(self) -> int:
@@ -138,8 +138,7 @@ def program(architecture: Architecture, input_shape: Shape) -> EngineProgram:
     """
     flat = EngineProgram()
     _sequence(flat, architecture.ops, input_shape, flat._value(input_shape))
-    # Offsets of statistics counted from 0 so far; statistics follow the parameters, whose number is known only now.
-    # Each BN has a shift, but not each has a scale.
+    # Statistics follow the parameters, whose number is known only now. Not each BN has a scale.
     count = flat.parameter_count
     for index, item in enumerate(flat.instructions):
         if item.shift >= 0:
@@ -177,7 +176,7 @@ def _pointwise(flat: EngineProgram, ops: tuple[spec.Op, ...], shape: Shape, sour
         elif isinstance(op, spec.BatchNorm) and stage == 1:
             item = _with_norm(flat, item, op, shape[0])
         elif isinstance(op, spec.Dropout) and stage == 3:
-            rate = min(round(op.p * _RATE_PARTS), _RATE_PARTS - 1)  # below 1, as kept values are divided by 1 - rate
+            rate = min(round(op.p * _RATE_PARTS), _RATE_PARTS - 1)  # below 1, as values are divided by 1 - rate
             item = replace(item, dropout=_DROPOUTS[type(op)], rate=rate)
         else:
             continue
@@ -198,7 +197,7 @@ def _with_norm(flat: EngineProgram, item: _Instruction, norm: spec.BatchNorm, ch
     count = channels // norm.poses  # poses share scale and shift
     scale = -1
     if not norm.unscaled:
-        # A name of its own, because the shift has the name of the tie.
+        # The shift has the name of the tie.
         tie = None if norm.tie is None else f"{norm.tie} scale"
         scale = flat._parameter(count, kernel=False, tie=tie)
     shift = flat._parameter(count, kernel=False, tie=norm.tie)
@@ -214,7 +213,7 @@ def _window(code: _Code, flat: EngineProgram, op: Any, shape: Shape, source: int
 
 
 def _linear(flat: EngineProgram, op: spec.Linear | spec.PoseLinear, shape: Shape, source: int) -> int:
-    # With poses, the weights are a factor per channel and a factor per pose for each output (``KernelForm.factors``).
+    # With poses, a factor per channel and a factor per pose for each output (``KernelForm.factors``).
     weights = flat._parameter(op.cost(shape)[0] - op.out_features, kernel=True)
     bias = flat._parameter(op.out_features, kernel=False)
     poses = op.poses if isinstance(op, spec.PoseLinear) else 1
@@ -242,7 +241,7 @@ def _convolution(flat: EngineProgram, op: spec.Conv | spec.DepthwiseConv, shape:
         bias=flat._parameter(weights[0], kernel=False) if op.bias else -1,
     )
     target = flat._write(op.shape(shape), item)
-    # The gradient of the input is a convolution of the gradient of the output with the padding rows - 1 - above.
+    # The gradient of the input is a convolution with the padding rows - 1 - above.
     margin = max(0, rows - 1 - above, columns - 1 - left)
     flat.values[target] = replace(flat.values[target], gradient_margin=margin)
     return target
@@ -254,7 +253,7 @@ def _residual(flat: EngineProgram, op: spec.Residual, shape: Shape, source: int)
     return flat._write(shape, _Instruction(code=_Code.SUM, source=inner, summand=source))
 
 
-# Activations that a pointwise instruction can combine with BN.
+# These can be combined with BN.
 _ACTIVATIONS: Mapping[type[Any], _Activation] = {
     spec.ReLU: _Activation.RELU,
     spec.LeakyReLU: _Activation.LEAKY,
@@ -262,7 +261,7 @@ _ACTIVATIONS: Mapping[type[Any], _Activation] = {
     spec.Swish: _Activation.SWISH,
 }
 _DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
-# Functions that append the instruction of an op with input value ``source`` and return the index of the output.
+# Append the instruction of an op with input value ``source`` and return the index of the output.
 _INSTRUCTIONS: Mapping[type[spec.Op], Callable[[EngineProgram, Any, Shape, int], int]] = {
     spec.Conv: _convolution,
     spec.DepthwiseConv: _convolution,
@@ -274,7 +273,7 @@ _INSTRUCTIONS: Mapping[type[spec.Op], Callable[[EngineProgram, Any, Shape, int],
     spec.PoseLinear: _linear,
     spec.Residual: _residual,
 }
-# Ops for which the engine has a kernel; networks with other ops train on torch.
+# Networks with other ops train on torch.
 KERNELS = frozenset({*_ACTIVATIONS, *_DROPOUTS, spec.BatchNorm, *_INSTRUCTIONS})
 
 

@@ -72,7 +72,7 @@ SIZE = 10_000
 
 
 # User-defined data set of colour images with five classes, and a search space for the data set.
-OWN = Dataset(
+USER_DATA = Dataset(
     name="pictures-dddddddd",
     target_pct=0.0,
     mean=(0.5, 0.5, 0.5),
@@ -85,13 +85,13 @@ OWN = Dataset(
     all_files=(DataFile("train.npz", "a" * 64, ""), DataFile("test.npz", "b" * 64, "")),
     sha256="d" * 64,
 )
-OWN_SPACE = "net = conv3x3({4, 8}) bn relu | maxpool | conv3x3({4, 8}) bn relu | gap | linear(classes);"
+USER_SPACE = "net = conv3x3({4, 8}) bn relu | maxpool | conv3x3({4, 8}) bn relu | gap | linear(classes);"
 
 
 @cache
-def table(space: str = SPACE, own_data: Dataset | None = None) -> Table:
+def table(space: str = SPACE, user_data: Dataset | None = None) -> Table:
     """Return a table of all accepted networks of a space; log errors deviate by 0.12 between seeds."""
-    task = own_data.task if own_data else MNIST
+    task = user_data.task if user_data else MNIST
     parsed = parse_space(space, "made-up", task)
     rows, rungs = [], (1, 2, 4, 8)
     for architecture in {draw.architecture: None for draw in enumerate_draws(parsed)}:
@@ -112,8 +112,8 @@ def table(space: str = SPACE, own_data: Dataset | None = None) -> Table:
                 rows.append(Row(*network, seed, rung, accuracy, seconds))
     samples = (Sample(seed=0, networks=1_000, bands=0),)
     facts = replace(FACTS, space=space, space_name="made-up", recipe=Recipe(epochs=8), rungs=rungs, samples=samples)
-    facts = replace(facts, dataset=own_data.name) if own_data else facts
-    return Table(facts, tuple(rows), own_data)
+    facts = replace(facts, dataset=user_data.name) if user_data else facts
+    return Table(facts, tuple(rows), user_data)
 
 
 def comparison_of(table: Table, seconds: float = 1_500.0, workers: int = 2, target_pct: float = 99.0) -> Comparison:

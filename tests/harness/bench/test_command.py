@@ -209,7 +209,7 @@ def test_table_of_user_data_is_replayed_without_the_data(
     repeats: list[int], workspace: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    write_table(workspace / "own", made_up.table(made_up.OWN_SPACE, made_up.OWN))
+    write_table(workspace / "own", made_up.table(made_up.USER_SPACE, made_up.USER_DATA))
     example = REPOSITORY / "measurements" / "methods" / "optuna_user.py"
     options = ["--repeats", "1", "--time", "200s", "--target", "90", "--method", "default"]
     options += ["--program", f"optuna={sys.executable} {example}"]
@@ -228,7 +228,7 @@ def test_table_of_user_data_is_replayed_without_the_data(
 def test_several_tables_are_compared_separately_and_ranked_together(
     repeats: list[int], workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    tables = {"tiny": made_up.table(made_up.TINY), "own": made_up.table(made_up.OWN_SPACE, made_up.OWN)}
+    tables = {"tiny": made_up.table(made_up.TINY), "own": made_up.table(made_up.USER_SPACE, made_up.USER_DATA)}
     for name, table in tables.items():
         write_table(workspace / name, replace(table, facts=replace(table.facts, name=name)))
     methods = ["--method", "default", "--method", "random", "--method", "no-rungs"]

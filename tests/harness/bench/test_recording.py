@@ -25,7 +25,7 @@ from harness.bench.recording import (
     record,
 )
 from harness.bench.table import Table
-from harness.data import own
+from harness.data import user
 from harness.spaces.catalog import space
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network, parse_space
@@ -45,7 +45,7 @@ from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
 from tests.factories import make_result
 from tests.fakes import InstantExecutor
-from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, OWN, TEXTS
+from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, TEXTS, USER_DATA
 
 NETWORKS = tuple(map(parse_network, TEXTS))
 COSTS = {network: analyse(network, MNIST) for network in NETWORKS}
@@ -116,11 +116,11 @@ def test_rows_have_accuracy_seconds_status_and_commit_of_runs(tmp_path: Path):
 
 
 def test_table_of_user_data_has_data_set_of_workspace(home: Workspace):
-    files.write_json(home.data(OWN.name) / "data.json", document_of(OWN))
+    files.write_json(home.data(USER_DATA.name) / "data.json", document_of(USER_DATA))
     recorder = recording_with_runs(home.recording("own"), [run_result()])
 
-    assert _table_of(replace(recorder, facts=replace(FACTS, dataset=OWN.name))).own_data == OWN
-    assert _table_of(recorder).own_data is None
+    assert _table_of(replace(recorder, facts=replace(FACTS, dataset=USER_DATA.name))).user_data == USER_DATA
+    assert _table_of(recorder).user_data is None
 
 
 # Choice of networks -----------------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ def test_recipe_with_several_starts_is_rejected(tmp_path: Path):
 def test_data_with_group_folds_are_rejected(home: Workspace):
     labels = np.arange(200) % 10
     images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
-    data = own.Data.from_arrays("persons", images, labels, groups=np.arange(200) // 20)
+    data = user.Data.from_arrays("persons", images, labels, groups=np.arange(200) // 20)
     assert data.group_folds
 
     with pytest.raises(UsageError, match="folds of groups"):

@@ -52,18 +52,18 @@ def test_changed_rows_or_other_schema_version_are_rejected(name: str, old: str, 
 
 
 def test_table_of_user_data_stores_data_set(tmp_path: Path):
-    table = made_up.table(made_up.OWN_SPACE, made_up.OWN)
+    table = made_up.table(made_up.USER_SPACE, made_up.USER_DATA)
 
     write_table(tmp_path, table)
 
-    assert read_as(Dataset, tmp_path / "data.json", "it") == made_up.OWN
-    assert (read_table(tmp_path), read_table(tmp_path).data) == (table, made_up.OWN)
-    assert merged([table, table], "both").own_data == made_up.OWN
+    assert read_as(Dataset, tmp_path / "data.json", "it") == made_up.USER_DATA
+    assert (read_table(tmp_path), read_table(tmp_path).data) == (table, made_up.USER_DATA)
+    assert merged([table, table], "both").user_data == made_up.USER_DATA
 
     (tmp_path / "data.json").unlink()
     with pytest.raises(ContentError):
         read_table(tmp_path)
-    write_table(tmp_path, replace(table, own_data=replace(made_up.OWN, sha256="e" * 64)))
+    write_table(tmp_path, replace(table, user_data=replace(made_up.USER_DATA, sha256="e" * 64)))
     with pytest.raises(DataError):
         read_table(tmp_path)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from harness.cluster import ray
-from harness.data import own
+from harness.data import user
 from harness.data.training_images import load, stored_files
 from harness.spaces.notation import parse_network
 from harness.studies.events import RunEnded
@@ -62,7 +62,7 @@ def test_node_gives_results_of_coordinator_on_data_of_user(tmp_path: Path, monke
     for workspace in workspaces:
         workspace.mkdir()
     monkeypatch.setenv("HARNESS_WORKSPACE", str(workspaces[0]))
-    name = own.data_name(str(tmp_path / "mine.npz"))
+    name = user.data_name(str(tmp_path / "mine.npz"))
     data, files = load(name), stored_files(load(name).dataset, None)
     job = Job(
         architecture=parse_network("conv3x3(4) bn relu | gap | linear(3)", data.dataset.task),

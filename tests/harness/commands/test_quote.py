@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.cli import run
-from harness.data import own, testset
+from harness.data import testset, user
 from tests.fakes import train_in_this_process
 
 SPACE = "net = conv3x3({2, 3, 4, 6}, stride=2) bn relu | maxpool(4) | gap | linear(10);"
@@ -50,7 +50,7 @@ def test_quote_trains_few_networks_and_writes_no_files(
 
 def test_quote_states_precision_of_mean_over_unseen_groups(capsys: pytest.CaptureFixture[str]):
     images = np.random.default_rng(0).integers(0, 256, (480, 28, 28), dtype=np.uint8)
-    data = own.Data.from_arrays("writers", images, np.tile(np.arange(10), 48), groups=np.repeat(np.arange(24), 20))
+    data = user.Data.from_arrays("writers", images, np.tile(np.arange(10), 48), groups=np.repeat(np.arange(24), 20))
     assert (len(data.validation_group_sizes), len(data.test_group_sizes)) == (19, 5)
 
     assert run(["search", "--dataset", data.name, "--target", "30", "--plan", "--json", *QUICK]) == 0
@@ -66,9 +66,9 @@ def test_quote_states_precision_of_mean_over_unseen_groups(capsys: pytest.Captur
 
 def test_quote_without_successful_training_reports_the_failure(workspace: Path, capsys: pytest.CaptureFixture[str]):
     (workspace / "failing_trainer.py").write_text("def train(*arguments):\n    raise ValueError('no such layer')\n")
-    (workspace / "own.toml").write_text("trainer = 'failing_trainer:train'\nepochs = 1\n")
+    (workspace / "user.toml").write_text("trainer = 'failing_trainer:train'\nepochs = 1\n")
 
-    assert run(["quote", "mnist-5k", "--recipe", "@own.toml", "--space", "@few.space", "--workers", "1"]) == 4
+    assert run(["quote", "mnist-5k", "--recipe", "@user.toml", "--space", "@few.space", "--workers", "1"]) == 4
     assert "no such layer" in capsys.readouterr().err
 
 

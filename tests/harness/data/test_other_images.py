@@ -129,7 +129,7 @@ def test_unknown_name_is_rejected(tmp_path: Path):
             labelled_images(unknown, MNIST, None)
 
 
-def own_picture(path: Path) -> other_images._Picture:
+def user_picture(path: Path) -> other_images._Picture:
     """Return the only picture of a path."""
     [[picture], _] = pictures_at(path, DATASETS["mnist"])
     return dataclasses.replace(picture, pixels=picture.pixels[0])
@@ -169,7 +169,7 @@ def extent(pixels: np.ndarray) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("grey", "remark"), [(like_mnist(), ""), (255 - like_mnist(), "inverted to white on black")])
 def test_picture_like_mnist_is_kept_or_inverted(grey: np.ndarray, remark: str, tmp_path: Path):
-    picture = own_picture(save(tmp_path / "a.png", grey))
+    picture = user_picture(save(tmp_path / "a.png", grey))
     assert np.array_equal(picture.pixels, like_mnist())
     assert (picture.pixels.dtype, picture.conversions, picture.path) == (np.uint8, remark, tmp_path / "a.png")
 
@@ -184,7 +184,7 @@ def test_digit_in_large_picture_is_scaled_to_20_pixels_and_centred(
     noise = np.random.default_rng(1).normal(0, 3, (480, 640)) + np.linspace(-8, 8, 640)
     grey = (np.asarray(picture) + noise).clip(0, 255).astype(np.uint8)
 
-    image = own_picture(save(tmp_path / "photo.png", grey))
+    image = user_picture(save(tmp_path / "photo.png", grey))
 
     assert image.pixels.shape == (28, 28)
     assert image.pixels.max() >= 250
@@ -222,7 +222,7 @@ def test_rotated_photograph_is_set_upright(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6  # Orientation: the first row is the right side (Exif 2.3, table 6).
     upright.rotate(90, expand=True).save(tmp_path / "phone.png", exif=exif)
-    assert np.array_equal(own_picture(tmp_path / "phone.png").pixels, own_picture(tmp_path / "upright.png").pixels)
+    assert np.array_equal(user_picture(tmp_path / "phone.png").pixels, user_picture(tmp_path / "upright.png").pixels)
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "CMYK", "I;16"])
@@ -234,7 +234,7 @@ def test_pictures_of_all_modes_are_read(mode: str, tmp_path: Path):
     else:
         picture.convert(mode).save(path)
 
-    assert 19 <= extent(own_picture(path).pixels)[0] <= 21
+    assert 19 <= extent(user_picture(path).pixels)[0] <= 21
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40), 0, 128, 255])
@@ -245,7 +245,7 @@ def test_invalid_or_uniform_picture_is_rejected_in_one_line(content: bytes | int
         save(tmp_path / "a.png", np.full((50, 40), content, np.uint8))
 
     with pytest.raises(DataError) as excinfo:
-        own_picture(tmp_path / "a.png")
+        user_picture(tmp_path / "a.png")
 
     assert "\n" not in excinfo.value.message
 

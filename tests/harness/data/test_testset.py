@@ -61,7 +61,7 @@ def test_only_listed_files_access_test_set(name: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "module"), [("t10k", "harness/data/own/layouts.py"), ("mnist_5k", "harness/data/training_images.py")]
+    ("text", "module"), [("t10k", "harness/data/user/layouts.py"), ("mnist_5k", "harness/data/training_images.py")]
 )
 def test_files_of_test_images_are_named_in_a_single_module(text: str, module: str):
     assert [file for file, (_, texts) in programs().items() if text in texts] == [module]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, chi2, sem, t
 
-from harness.data import own
+from harness.data import user
 from harness.data.datasets import DATASETS, Dataset, dataset
 from harness.data.training_images import load
 from harness.evidence import leaderboard_table, ledger, record, verification_runs
@@ -325,7 +325,7 @@ def grouped_data() -> tuple[Dataset, dict[bytes, int]]:
     images = np.random.default_rng(5).integers(0, 256, (190, 8, 8), dtype=np.uint8)
     labels = np.arange(190) % 4
     groups = np.arange(190) // 10
-    data = own.Data.from_arrays(
+    data = user.Data.from_arrays(
         "grouped", images[:120], labels[:120], images[120:], labels[120:], groups=groups[:120], groups_test=groups[120:]
     )
     return data, {image.tobytes(): int(group) for image, group in zip(images[120:], groups[120:], strict=True)}
@@ -420,7 +420,7 @@ def test_equal_weights_on_renamed_test_images_cause_no_warning(
     for name, test_images in (("first", images[80:]), ("renamed", images[80:]), ("edited", 255 - images[80:])):
         path = workspace / f"{name}.npz"
         np.savez(path, x_train=images[:80], y_train=labels[:80], x_test=test_images, y_test=labels[80:])
-        names.append(own.data_name(str(path)))
+        names.append(user.data_name(str(path)))
 
     warnings = []
     seeds.errors = lambda index: index

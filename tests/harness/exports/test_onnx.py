@@ -26,7 +26,7 @@ from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import harness
 from harness.cli import run
-from harness.data import own
+from harness.data import user
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
@@ -282,7 +282,7 @@ def test_onnx_load_and_evaluate_predict_equal_classes_of_raw_numbers(
         torch.manual_seed(2)
         network = build(architecture, spec.task).eval()
     entry = _add_record(spec, network, architecture, Workspace(workspace), make_record([0]))
-    shares = own.pixels_of(spec, numbers[100:]) / 255
+    shares = user.pixels_of(spec, numbers[100:]) / 255
     inputs = (shares - np.reshape(spec.mean, (-1, 1, 1))) / np.reshape(spec.std, (-1, 1, 1))
     expected = network(torch.from_numpy(inputs.astype(np.float32))).argmax(1).numpy()
     assert len(set(expected.tolist())) > 1

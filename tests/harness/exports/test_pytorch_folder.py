@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import harness
 from harness.cli import run
-from harness.data import own
+from harness.data import user
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData
 from harness.evidence.evaluation import network_of
@@ -163,7 +163,7 @@ def test_drawn_networks_can_be_imported(name: str, count: int, tmp_path: Path):
 
 
 def test_code_is_formatted_and_training_has_at_most_150_lines(tmp_path: Path):
-    own = replace(
+    spec = replace(
         DATASETS["mnist"], name="signs", folder="", image_shape=(3, 20, 24), mean=(0.1, 0.2, 0.3), std=(0.1, 0.2, 0.3),
         low=(-1.0, 0.0, 0.0), high=(1.0, 2.0, 2.5), balanced=True, test_size=70,
     )  # fmt: skip
@@ -174,7 +174,7 @@ def test_code_is_formatted_and_training_has_at_most_150_lines(tmp_path: Path):
     write(trained(parse_network(PLAIN), VARIED), tmp_path / "varied")
     for number, text in enumerate((*FORMS, f"conv5x5(1024, poses=8, pad=0, stride=2, bias) {SHARED}")):
         write(trained(parse_network(text)), tmp_path / f"form{number}")
-    write(trained(parse_network("conv3x3(4) gap linear(10)", own.task), VARIED, own), tmp_path / "own")
+    write(trained(parse_network("conv3x3(4) gap linear(10)", spec.task), VARIED, spec), tmp_path / "own")
 
     ruff = [sys.executable, "-m", "ruff"]
     style = ["--isolated", "--line-length", "100", str(tmp_path)]
@@ -224,14 +224,14 @@ def test_errors_are_counted_on_mnist_files_and_arrays(tmp_path: Path, capsys: py
     raw.mkdir(parents=True)
     (raw / "t10k-images-idx3-ubyte").write_bytes(idx(pixels))
     (raw / "t10k-labels-idx1-ubyte").write_bytes(idx(labels))
-    np.savez(tmp_path / "own.npz", x=pixels[:20].astype(float), y=labels[:20])
+    np.savez(tmp_path / "user.npz", x=pixels[:20].astype(float), y=labels[:20])
 
     from_files = evaluation_of(folder, capsys, str(tmp_path / "data"))
-    from_arrays = evaluation_of(folder, capsys, "--images", str(tmp_path / "own.npz"))
+    from_arrays = evaluation_of(folder, capsys, "--images", str(tmp_path / "user.npz"))
 
     assert from_files.splitlines()[1:] == ["errors: 7 of 50 images, accuracy 86.00 %", "as recorded"]
     # The images differ, so equal errors prove nothing.
-    assert "own.npz" in from_arrays
+    assert "user.npz" in from_arrays
     assert "errors: 7 of 20 images, accuracy 65.00 %" in from_arrays
     np.savez(tmp_path / "few.npz", x=np.zeros((3, 28, 28)), y=np.zeros(2))
     for arguments in (["--images", "none.npz"], ["--images", str(tmp_path / "few.npz")], ["--weights", "none.pt"]):
@@ -240,14 +240,14 @@ def test_errors_are_counted_on_mnist_files_and_arrays(tmp_path: Path, capsys: py
     assert "as recorded" not in from_arrays
 
 
-def own_data(low: tuple[float, ...], high: tuple[float, ...]) -> Dataset:
-    spec = replace(DATASETS["mnist"], name="own", folder="", image_shape=(2, 6, 7), mean=(0.4, 0.5), std=(0.2, 0.3))
+def user_data(low: tuple[float, ...], high: tuple[float, ...]) -> Dataset:
+    spec = replace(DATASETS["mnist"], name="user", folder="", image_shape=(2, 6, 7), mean=(0.4, 0.5), std=(0.2, 0.3))
     return replace(spec, low=low, high=high)
 
 
 @pytest.mark.parametrize("low", [(), (0.0, 0.0), (-1.0, 1e6)])
-def test_images_of_own_data_are_copied_unchanged(low: tuple[float, ...], tmp_path: Path):
-    spec = own_data(low, tuple(3.1 * (edge + 1) for edge in low))
+def test_images_of_user_data_are_copied_unchanged(low: tuple[float, ...], tmp_path: Path):
+    spec = user_data(low, tuple(3.1 * (edge + 1) for edge in low))
     network = trained(parse_network("conv3x3(4) gap linear(10)", spec.task), spec=spec)
     pixels = torch.arange(84 * 6).remainder(256).to(torch.uint8).view(6, 2, 6, 7)
     images = replace(network.images, train_images=pixels, train_labels=torch.arange(6))
@@ -259,14 +259,14 @@ def test_images_of_own_data_are_copied_unchanged(low: tuple[float, ...], tmp_pat
     assert labels.tolist() == [*range(6)]
 
 
-def test_numbers_of_own_data_are_scaled_as_in_harness(tmp_path: Path):
-    spec = own_data((-1.0, 0.0), (1.0, 4.0))
+def test_numbers_of_user_data_are_scaled_as_in_harness(tmp_path: Path):
+    spec = user_data((-1.0, 0.0), (1.0, 4.0))
     network = trained(parse_network("conv3x3(4) gap linear(10)", spec.task), spec=spec)
     numbers = np.stack([np.linspace(-1.2, 1, 42), np.linspace(0, 4, 42)]).reshape(1, 2, 6, 7)
-    np.savez(tmp_path / "own.npz", x=numbers, y=[3])
+    np.savez(tmp_path / "user.npz", x=numbers, y=[3])
 
     with program(write(network, tmp_path / "net"), "evaluate") as evaluate:
-        pixels, labels = evaluate.read_arrays(tmp_path / "own.npz")
+        pixels, labels = evaluate.read_arrays(tmp_path / "user.npz")
         inputs = evaluate.normalise(pixels)
 
     scaled = np.rint(255 * (numbers - np.array([-1, 0]).reshape(2, 1, 1)) / np.array([2, 4]).reshape(2, 1, 1))
@@ -398,7 +398,7 @@ def test_unreadable_test_images_are_refused_before_training(
     obstacle: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     generator = np.random.default_rng(1)
-    data_set = own.Data.from_arrays("toy", generator.integers(0, 256, (200, 8, 8), dtype=np.uint8), np.arange(200) % 3)
+    data_set = user.Data.from_arrays("toy", generator.integers(0, 256, (200, 8, 8), dtype=np.uint8), np.arange(200) % 3)
     monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
     if obstacle == "no test images":
         (Workspace(workspace).data(data_set.name) / "test.npz").unlink()

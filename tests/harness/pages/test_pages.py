@@ -166,7 +166,7 @@ def test_report_of_known_data_set_other_than_mnist_has_banner(
     assert "binomial" not in outline.text()  # errors within a group are correlated
 
 
-def test_proved_report_of_own_data_has_success_colour_and_no_banner(realistic_facts: StudyFacts, home: Workspace):
+def test_proved_report_of_user_data_has_success_colour_and_no_banner(realistic_facts: StudyFacts, home: Workspace):
     own = replace(
         DATASETS["mnist"], name="own-0123abcd", folder="", sha256="0123abcd", all_files=DATASETS["mnist"].all_files[:2]
     )

@@ -24,7 +24,7 @@ from harness.spaces.ops import flat
 from harness.spaces.space import draw_uniform
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training.torch_network import build
-from harness.training.user_module import arguments_of, load_value, made_module
+from harness.training.user_modules.execution import arguments_of, load_value, made_module
 from tests.harness.pytorch.sources import HEAD, STYLES, source_of, text_of_module
 
 NETWORKS = {  # networks of every op that plain torch has, in the notation

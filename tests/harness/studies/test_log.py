@@ -214,7 +214,7 @@ def test_lock_of_a_process_is_reported_without_taking_lock(folder: Path):
     assert not study.is_locked_by_a_process(folder)
 
 
-def test_owned_keeps_folder_with_files_of_user(folder: Path):
+def test_locked_folder_keeps_folder_with_files_of_user(folder: Path):
     (folder / "tensorboard").mkdir(parents=True)
     with study.locked_folder(folder, ["tensorboard"]):
         pass
@@ -247,7 +247,7 @@ def test_study_may_be_removed_during_read(
     assert not os.path.isdir(folder)
 
 
-def test_owned_waits_for_shared_lock_of_query(folder: Path):
+def test_locked_folder_waits_for_shared_lock_of_query(folder: Path):
     folder.mkdir(parents=True)
     handle = os.open(folder / ".lock", os.O_RDONLY | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_SH)

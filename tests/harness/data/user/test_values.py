@@ -13,14 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.data import own
+from harness.data import user
 from harness.data.other_images import labelled_images
-from harness.data.own import values
+from harness.data.user import values
 from harness.spaces.notation import parse_network
 from harness.system.errors import DataError
 from harness.training.pixels import RawInputNetwork
 from harness.training.torch_network import build
-from tests.harness.data.own.pictures import all_images, as_folder, as_npz, pictures
+from tests.harness.data.user.pictures import all_images, as_folder, as_npz, pictures
 
 RANDOM = np.random.default_rng(3)
 GREY = RANDOM.integers(0, 256, (6, 5), np.uint8)
@@ -129,9 +129,9 @@ def test_images_and_arrays_with_equal_numbers_are_equal_data_sets(kind: str, sha
     numbers = SOURCES[kind](images)
     folder = as_folder(tmp_path / "a", numbers, labels, ".tif")
     arrays = as_npz(tmp_path / "a.npz", X=numbers, y=labels)
-    spec = own.Data.from_arrays("a", numbers.astype(np.float64), labels, shape=shape)
+    spec = user.Data.from_arrays("a", numbers.astype(np.float64), labels, shape=shape)
 
-    assert own.Data.read(folder, shape) == own.Data.read(arrays, shape) == spec
+    assert user.Data.read(folder, shape) == user.Data.read(arrays, shape) == spec
     if shape is None:
         low, high = (np.array(limit)[:, None, None] for limit in (spec.low, spec.high))
         expected = np.clip(np.rint(255 * (numbers[:, None].astype(np.float64) - low) / (high - low)), 0, 255)
@@ -168,7 +168,7 @@ def test_range_follows_training_values(least: float, most: float, low: float, hi
 
 def test_range_is_independent_of_test_part():
     images, labels = pictures(upper=60)
-    spec = own.Data.from_arrays("a", images, labels, np.minimum(images + 40, 99) + 1, labels)
+    spec = user.Data.from_arrays("a", images, labels, np.minimum(images + 40, 99) + 1, labels)
 
     assert (spec.low, spec.high) == ((float(images.min()),), (float(images.max()),))
 
@@ -184,22 +184,22 @@ BYTES = pictures()[0].astype(np.int64)
 )  # fmt: skip
 def test_numbers_of_different_scale_are_rejected(numbers: np.ndarray, other_numbers: np.ndarray):
     labels = pictures()[1]
-    spec = own.Data.from_arrays("a", numbers, labels)
+    spec = user.Data.from_arrays("a", numbers, labels)
     with pytest.raises(DataError):
-        own.pixels_of(spec, other_numbers)
+        user.pixels_of(spec, other_numbers)
     with pytest.raises(DataError):
-        own.Data.from_arrays("a", numbers, labels, other_numbers + 1e-9, labels)
+        user.Data.from_arrays("a", numbers, labels, other_numbers + 1e-9, labels)
 
-    assert own.pixels_of(spec, numbers[:1]).dtype == np.uint8
-    assert own.pixels_of(spec, numbers[:5] * 0 + numbers.min()).max() == 0
+    assert user.pixels_of(spec, numbers[:1]).dtype == np.uint8
+    assert user.pixels_of(spec, numbers[:5] * 0 + numbers.min()).max() == 0
 
 
 def test_outlier_that_dominates_range_is_reported():
     numbers = SERIES.copy()
-    assert own.Data.from_arrays("a", numbers, pictures()[1]).remarks == ()
+    assert user.Data.from_arrays("a", numbers, pictures()[1]).remarks == ()
     numbers[9, 3] = 4000
 
-    spec = own.Data.from_arrays("a", numbers, np.repeat(["a", "b"], 30), shape=None, allow_overlap=True)
+    spec = user.Data.from_arrays("a", numbers, np.repeat(["a", "b"], 30), shape=None, allow_overlap=True)
     assert any("4000" in remark for remark in spec.remarks)
 
 
@@ -209,14 +209,14 @@ def test_finite_numbers_without_finite_squares_are_refused(part: str, shape: Any
     images, labels = pictures()
     large = images * 1e300
     with warnings.catch_warnings(action="error"), pytest.raises(DataError, match="too large"):
-        own.Data.from_arrays("a", large if part == "train" else images, labels, large // 2, labels, shape=shape)
+        user.Data.from_arrays("a", large if part == "train" else images, labels, large // 2, labels, shape=shape)
 
 
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a")])
 def test_remark_on_outliers_is_independent_of_order_of_classes(names: tuple[str, ...]):
     numbers = np.random.default_rng(0).normal(size=(900, 30))
     numbers[:600] *= np.linspace(1, 4000, 30)  # in the first two classes the numbers fill the range
-    remarks = own.Data.from_arrays("a", numbers, np.repeat(names, 300)).remarks
+    remarks = user.Data.from_arrays("a", numbers, np.repeat(names, 300)).remarks
 
     assert remarks == ()
 
@@ -237,21 +237,21 @@ def test_channels_are_inferred_or_required(shape: tuple[int, ...], channels: str
     for source in (numbers, numbers.tolist()):  # an array, and nested lists
         if expected is None:
             with pytest.raises(DataError):
-                own.Data.from_arrays("a", source, labels, channels=channels)
+                user.Data.from_arrays("a", source, labels, channels=channels)
             continue
-        spec = own.Data.from_arrays("a", source, labels, channels=channels)
+        spec = user.Data.from_arrays("a", source, labels, channels=channels)
 
         assert spec.image_shape == expected
         # Further images have the same channels.
-        assert own.pixels_of(spec, source).shape == (60, *expected)
+        assert user.pixels_of(spec, source).shape == (60, *expected)
 
 
 def test_reading_uses_less_than_four_bytes_of_memory_per_pixel(tmp_path: Path):
     images = np.random.default_rng(0).integers(0, 256, (4000, 32, 32), np.uint8)
     path = as_npz(tmp_path / "a.npz", X=images, y=np.arange(4000) % 4)
-    own.Data.from_arrays("warm", images[:50], np.arange(50) % 2)
+    user.Data.from_arrays("warm", images[:50], np.arange(50) % 2)
     tracemalloc.start()
-    own.Data.read(path)
+    user.Data.read(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
@@ -261,13 +261,13 @@ def test_reading_uses_less_than_four_bytes_of_memory_per_pixel(tmp_path: Path):
 def test_archive_of_zeros_is_rejected(tmp_path: Path):
     np.savez_compressed(tmp_path / "a.npz", X=np.zeros((1300, 256, 256), np.uint8), y=np.arange(1300) % 2)
     with pytest.raises(DataError, match="compression ratio of"):
-        own.Data.read(tmp_path / "a.npz")
+        user.Data.read(tmp_path / "a.npz")
 
 
 def test_transparent_parts_are_reported(tmp_path: Path):
     shades = GREY // np.arange(1, 21, dtype=np.uint8)[:, None, None]
     layered = np.stack([shades, np.broadcast_to(ALPHA, shades.shape)], axis=-1)
-    [remark] = own.Data.read(as_folder(tmp_path / "a", layered, np.arange(20) % 2)).remarks
+    [remark] = user.Data.read(as_folder(tmp_path / "a", layered, np.arange(20) % 2)).remarks
 
     assert "20 pictures with transparent parts" in remark
 
@@ -303,7 +303,7 @@ def _doubts(action: Callable[[], Any]) -> bool:
 def _through_all_doors(folder: Path, fitted: Any, numbers: Any) -> dict[str, bool]:
     """Return by door whether the scale of ``numbers`` is doubted, where ``fitted`` is the training part."""
     folder.mkdir()
-    spec = own.Data.from_arrays("a", fitted[::2], DARK_LABELS[::2])
+    spec = user.Data.from_arrays("a", fitted[::2], DARK_LABELS[::2])
     arrays = {"x": fitted[::2], "y": DARK_LABELS[::2]}
     others = {"x_{}": numbers[1::2], "y_{}": DARK_LABELS[1::2]}
     parts = {part: {key.format(part): value for key, value in others.items()} for part in ("val", "test")}
@@ -320,12 +320,12 @@ def _through_all_doors(folder: Path, fitted: Any, numbers: Any) -> dict[str, boo
     network = parse_network("linear(3)", spec.task)
     raw_network = RawInputNetwork(build(network, spec.task), spec).eval()
     return {
-        "arrays": _doubts(lambda: own.Data.from_arrays("b", **arrays, x_test=numbers[1::2], y_test=DARK_LABELS[1::2])),
-        "npz, test": _doubts(lambda: own.Data.read(folder / "test.npz")),
-        "npz, validation": _doubts(lambda: own.Data.read(folder / "val.npz")),
-        "torch": _doubts(lambda: own.Data.from_torch("t", torch_parts[0][::2], torch_parts[1][1::2])),
-        "series": _doubts(lambda: own.Data.read(folder / "s_TRAIN.ts")),
-        "predict": _doubts(lambda: own.pixels_of(spec, numbers[1::2])),
+        "arrays": _doubts(lambda: user.Data.from_arrays("b", **arrays, x_test=numbers[1::2], y_test=DARK_LABELS[1::2])),
+        "npz, test": _doubts(lambda: user.Data.read(folder / "test.npz")),
+        "npz, validation": _doubts(lambda: user.Data.read(folder / "val.npz")),
+        "torch": _doubts(lambda: user.Data.from_torch("t", torch_parts[0][::2], torch_parts[1][1::2])),
+        "series": _doubts(lambda: user.Data.read(folder / "s_TRAIN.ts")),
+        "predict": _doubts(lambda: user.pixels_of(spec, numbers[1::2])),
         "load": _doubts(lambda: raw_network(torch.from_numpy(numbers[1::2].copy()))),
         "evaluate --on": _doubts(lambda: labelled_images(str(folder / "on.npz"), spec, None)),
     }
@@ -359,7 +359,7 @@ def test_different_scale_is_doubted_at_each_door_in_both_directions(fitted: str,
     ],
 )
 def test_single_pictures_are_refused_only_if_scale_is_impossible(fitted: str, numbers: Any, is_certain: bool | None):
-    spec = own.Data.from_arrays("a", SCALES[fitted], DARK_LABELS)
+    spec = user.Data.from_arrays("a", SCALES[fitted], DARK_LABELS)
     fault = values.Scale(*map(np.array, spec.number_range)).fault(numbers[:, None], np.array(spec.std))
 
     assert (fault and fault.is_certain) is is_certain

@@ -1,6 +1,6 @@
 """User data sets, from a file, folder or arrays to a stored data set; `stored` is the entry."""
 
-from harness.data.own.stored import Data, SourceOptions, check_facts, data_name, described_options, descriptions
-from harness.data.own.values import pixels_of
+from harness.data.user.stored import Data, SourceOptions, check_facts, data_name, described_options, descriptions
+from harness.data.user.values import pixels_of
 
 __all__ = ["Data", "SourceOptions", "check_facts", "data_name", "described_options", "descriptions", "pixels_of"]

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data.own.divisions import components_of, least_keys
-from harness.data.own.values import Array, chunks
+from harness.data.user.divisions import components_of, least_keys
+from harness.data.user.values import Array, chunks
 
 _NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
 # Shares of pairs with different classes, relative to all pairs of pictures (diary 168).

@@ -18,11 +18,11 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.data import own
-from harness.data.own.sources import DATA_ENDINGS, part_of_torch, source_at
+from harness.data import user
 from harness.data.training_images import import_torchvision
+from harness.data.user.sources import DATA_ENDINGS, part_of_torch, source_at
 from harness.system.errors import DataError
-from tests.harness.data.own.pictures import CLASSES, all_images, as_folder, as_idx, as_npz, pictures
+from tests.harness.data.user.pictures import CLASSES, all_images, as_folder, as_idx, as_npz, pictures
 
 IMAGES, LABELS = pictures()
 NUMBERS = np.searchsorted(CLASSES, LABELS)
@@ -45,7 +45,7 @@ def test_folder_is_read_like_torchvision_and_keras(tmp_path: Path):
     assert len(part.labels) == len(dataset) == sum(len(files) for folders in keras.values() for files in folders)
     expected = sorted((dataset.classes[label], np.asarray(image.convert("L")).tobytes()) for image, label in dataset)
     assert sorted((label, image.tobytes()) for label, image in zip(part.labels, part.images, strict=True)) == expected
-    assert own.Data.read(folder).class_names == own.Data.from_torch("a", dataset).class_names == ("10", "9", "cat")
+    assert user.Data.read(folder).class_names == user.Data.from_torch("a", dataset).class_names == ("10", "9", "cat")
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_folder_is_read_like_torchvision_and_keras(tmp_path: Path):
 )
 def test_omitted_files_are_counted(names: list[str], words: list[str], tmp_path: Path):
     folder = as_folder(tmp_path / "a", IMAGES, LABELS)
-    plain = own.Data.read(folder)
+    plain = user.Data.read(folder)
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"no picture")
-    spec = own.Data.read(folder)
+    spec = user.Data.read(folder)
 
     assert spec == plain
     assert all(word in spec.remarks[0] for word in words)
@@ -72,7 +72,7 @@ def test_images_of_subfolders_and_further_frames_are_reported(tmp_path: Path):
     folder = as_folder(tmp_path / "a", IMAGES, LABELS)
     as_folder(folder / "ox", FEW[:2], np.array(["deep", "deep"]))
     Image.fromarray(FEW[3]).save(folder / "ox" / "pages.tif", save_all=True, append_images=[Image.fromarray(FEW[4])])
-    spec = own.Data.read(folder)
+    spec = user.Data.read(folder)
 
     assert spec.train_size + spec.validation_size + spec.test_size == 63
     assert "2 pictures in subfolders" in " ".join(spec.remarks)
@@ -190,9 +190,9 @@ def test_hint_for_part_without_classes(unlabelled: str, tmp_path: Path):
 def test_pictures_of_test_part_are_locked(tmp_path: Path):
     as_folder(tmp_path / "a" / "seg_train" / "seg_train", IMAGES, LABELS)
     as_folder(tmp_path / "a" / "seg_test" / "seg_test", FEW, FEW_LABELS)
-    expected = own.Data.from_arrays("a", IMAGES, LABELS, FEW, FEW_LABELS)
+    expected = user.Data.from_arrays("a", IMAGES, LABELS, FEW, FEW_LABELS)
 
-    assert own.Data.read(tmp_path / "a") == expected
+    assert user.Data.read(tmp_path / "a") == expected
 
 
 def test_names_in_different_unicode_forms_and_encodings_are_read(tmp_path: Path):
@@ -203,7 +203,7 @@ def test_names_in_different_unicode_forms_and_encodings_are_read(tmp_path: Path)
     image = folder / "train" / "①" / "20.png"
     for name in (b"caf\xe9.png", b"th\xe9.png"):
         shutil.copy(os.fsencode(image), os.path.join(os.fsencode(image.parent), name))
-    spec = own.Data.read(folder)
+    spec = user.Data.read(folder)
 
     assert spec.class_names == ("café", "m²", "①")
     assert len(spec.duplicates) == 2
@@ -226,28 +226,28 @@ def test_names_in_different_unicode_forms_and_encodings_are_read(tmp_path: Path)
 def test_idx_files_are_read_by_all_known_names(train: str, test: str, form: str, tmp_path: Path):
     as_idx(tmp_path / "a", IMAGES, NUMBERS, train, form)
     as_idx(tmp_path / "a", FEW, FEW_NUMBERS, test, form)
-    expected = own.Data.from_arrays("a", IMAGES, NUMBERS, FEW, FEW_NUMBERS)
+    expected = user.Data.from_arrays("a", IMAGES, NUMBERS, FEW, FEW_NUMBERS)
 
-    assert own.Data.read(tmp_path / "a") == expected
+    assert user.Data.read(tmp_path / "a") == expected
     (tmp_path / "a" / "mapping.txt").touch()
-    assert own.Data.read(tmp_path / "a").remarks == ("left out: 1 .txt file",)
+    assert user.Data.read(tmp_path / "a").remarks == ("left out: 1 .txt file",)
 
 
 def test_idx_reads_three_parts_and_rejects_repeated_or_incomplete_parts(tmp_path: Path):
     for seed, part in enumerate(("train", "validation", "test")):
         images, labels = pictures(10, seed=seed)
         as_idx(tmp_path / "a", images, np.searchsorted(CLASSES, labels), part, "{}-{}-{}-ubyte")
-    assert own.Data.read(tmp_path / "a").validation_size == 30
+    assert user.Data.read(tmp_path / "a").validation_size == 30
     # Compressed copies of the files are omitted.
     as_idx(tmp_path / "a", pictures(10)[0], np.searchsorted(CLASSES, pictures(10)[1]), "train")
-    assert own.Data.read(tmp_path / "a").remarks == ("left out: 2 .gz files",)
+    assert user.Data.read(tmp_path / "a").remarks == ("left out: 2 .gz files",)
     (tmp_path / "a" / "test-labels-idx1-ubyte").rename(tmp_path / "a" / "b")
     with pytest.raises(DataError, match="no labels"):
-        own.Data.read(tmp_path / "a")
+        user.Data.read(tmp_path / "a")
     as_idx(tmp_path / "c", IMAGES, NUMBERS, "emnist-letters-train")
     as_idx(tmp_path / "c", IMAGES, NUMBERS, "emnist-digits-train")
     with pytest.raises(DataError, match=r"emnist-digits-train.* and emnist-letters-train"):
-        own.Data.read(tmp_path / "c")
+        user.Data.read(tmp_path / "c")
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [(0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
@@ -255,7 +255,7 @@ def test_idx_files_of_all_element_types_give_same_numbers(kind: int, dtype: str,
     as_idx(tmp_path / "a", IMAGES, NUMBERS, "train", "{}-{}-{}-ubyte")
     content = struct.pack(">HBB3I", 0, kind, 3, *IMAGES.shape) + (IMAGES.astype(int) * 9).astype(dtype).tobytes()
     (tmp_path / "a" / "train-images-idx3-ubyte").write_bytes(content)
-    assert own.Data.read(tmp_path / "a") == own.Data.from_arrays("a", IMAGES.astype(int) * 9, NUMBERS)
+    assert user.Data.read(tmp_path / "a") == user.Data.from_arrays("a", IMAGES.astype(int) * 9, NUMBERS)
 
 
 def test_class_of_qmnist_is_first_of_eight_columns(tmp_path: Path):
@@ -264,7 +264,7 @@ def test_class_of_qmnist_is_first_of_eight_columns(tmp_path: Path):
     (tmp_path / "a" / "qmnist-train-labels-idx1-ubyte").unlink()
     head = struct.pack(">HBB2I", 0, 0x0C, 2, *columns.shape)
     (tmp_path / "a" / "qmnist-train-labels-idx2-int").write_bytes(head + columns.tobytes())
-    assert own.Data.read(tmp_path / "a") == own.Data.from_arrays("a", IMAGES, NUMBERS)
+    assert user.Data.read(tmp_path / "a") == user.Data.from_arrays("a", IMAGES, NUMBERS)
 
 
 # Arrays ----------------------------------------------------------------------------------------------------------
@@ -278,19 +278,19 @@ def test_class_of_qmnist_is_first_of_eight_columns(tmp_path: Path):
 )  # fmt: skip
 def test_npz_keys_select_images_and_labels_of_parts(keys: tuple[str, ...], tmp_path: Path):
     arrays = dict(zip(keys, (IMAGES, NUMBERS[:, None], FEW, FEW_NUMBERS), strict=True))
-    assert own.Data.read(as_npz(tmp_path / "a.npz", **arrays)) == own.Data.from_arrays(
+    assert user.Data.read(as_npz(tmp_path / "a.npz", **arrays)) == user.Data.from_arrays(
         "a", IMAGES, NUMBERS, FEW, FEW_NUMBERS
     )
 
 
 def test_unused_arrays_are_reported_and_repeated_parts_are_rejected(tmp_path: Path):
     arrays = {"X": IMAGES, "y": NUMBERS, "x_test": FEW, "notes": np.arange(3)}
-    [remark] = own.Data.read(as_npz(tmp_path / "a.npz", **arrays)).remarks
+    [remark] = user.Data.read(as_npz(tmp_path / "a.npz", **arrays)).remarks
     assert "x_test, notes" in remark
     with pytest.raises(DataError, match="X and x_train, both images of train"):
-        own.Data.read(as_npz(tmp_path / "b.npz", **arrays, x_train=IMAGES, y_train=NUMBERS))
+        user.Data.read(as_npz(tmp_path / "b.npz", **arrays, x_train=IMAGES, y_train=NUMBERS))
     # Several names select the validation part.
-    spec = own.Data.read(as_npz(tmp_path / "c.npz", X=IMAGES, y=NUMBERS, x_valid=FEW, y_valid=FEW_NUMBERS))
+    spec = user.Data.read(as_npz(tmp_path / "c.npz", X=IMAGES, y=NUMBERS, x_valid=FEW, y_valid=FEW_NUMBERS))
     assert spec.validation_size == 15
 
 
@@ -308,10 +308,10 @@ def test_unused_arrays_are_reported_and_repeated_parts_are_rejected(tmp_path: Pa
 )
 def test_arrays_that_may_be_groups_are_reported_with_option(names: dict[str, Any], option: str | None, tmp_path: Path):
     path = as_npz(tmp_path / "a.npz", X=IMAGES, y=NUMBERS, **names)
-    remarks = " ".join(own.Data.read(path).remarks)
+    remarks = " ".join(user.Data.read(path).remarks)
 
     assert (f"--group-by {option} " in remarks) if option else ("--group-by" not in remarks)
-    assert option is None or own.Data.read(path, group_by=option).test_group_sizes
+    assert option is None or user.Data.read(path, group_by=option).test_group_sizes
 
 
 def test_beginnings_of_file_names_that_may_be_groups_are_reported(tmp_path: Path):
@@ -320,15 +320,15 @@ def test_beginnings_of_file_names_that_may_be_groups_are_reported(tmp_path: Path
             path = tmp_path / name / label / f"p{index % number if number else label}_{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(path)
-    assert "--group-by _ " in " ".join(own.Data.read(tmp_path / "grouped").remarks)
-    assert own.Data.read(tmp_path / "plain").remarks == ()
+    assert "--group-by _ " in " ".join(user.Data.read(tmp_path / "grouped").remarks)
+    assert user.Data.read(tmp_path / "plain").remarks == ()
 
 
 def test_rows_of_784_numbers_are_series_with_a_remark(tmp_path: Path):
     flat = np.random.default_rng(0).integers(0, 256, (60, 784))
-    assert "28 x 28" in " ".join(own.Data.from_arrays("a", flat, NUMBERS).remarks)
+    assert "28 x 28" in " ".join(user.Data.from_arrays("a", flat, NUMBERS).remarks)
     with pytest.raises(DataError, match="1x1x784"):
-        own.Data.from_arrays("a", flat, NUMBERS, shape=(1, 28, 28))
+        user.Data.from_arrays("a", flat, NUMBERS, shape=(1, 28, 28))
 
 
 # Series ----------------------------------------------------------------------------------------------------------
@@ -358,12 +358,12 @@ def test_series_are_images_of_one_row(parts: tuple[str, str], prefix: str, tmp_p
             "@classLabel true left right",
             prefix=prefix,
         )
-    spec = own.Data.read(tmp_path / f"X_{parts[0]}.ts")
+    spec = user.Data.read(tmp_path / f"X_{parts[0]}.ts")
 
     assert (spec.image_shape, spec.class_names, spec.test_size) == ((2, 1, 30), ("left", "right"), 20)
     assert spec.name.startswith("x-")
-    assert own.Data.read(tmp_path / f"X_{parts[1]}.ts") == spec
-    assert own.Data.from_arrays("x", SERIES[:40], SIDES[:40], SERIES[40:], SIDES[40:], channels="first") == spec
+    assert user.Data.read(tmp_path / f"X_{parts[1]}.ts") == spec
+    assert user.Data.from_arrays("x", SERIES[:40], SIDES[:40], SERIES[40:], SIDES[40:], channels="first") == spec
 
 
 @pytest.mark.parametrize(
@@ -374,16 +374,16 @@ def test_series_are_images_of_one_row(parts: tuple[str, str], prefix: str, tmp_p
 )  # fmt: skip
 def test_header_of_ts_file_is_checked(header: tuple[str, ...], tmp_path: Path):
     with pytest.raises(DataError):
-        own.Data.read(_ts(tmp_path / "a.ts", [*SERIES], SIDES, *header))
+        user.Data.read(_ts(tmp_path / "a.ts", [*SERIES], SIDES, *header))
 
 
 def test_header_of_ts_file_states_lengths(tmp_path: Path):
     rows = [*SERIES[:-1], SERIES[-1][:, :20]]
     header = ("@univariate false", "@dimensions 2", "@missing false", "@timeStamps false")
     path = _ts(tmp_path / "a.ts", rows, SIDES, *header, "@equalLength false", "@seriesLength 30")
-    assert own.Data.read(path, (2, 1, 30)).image_shape == (2, 1, 30)
+    assert user.Data.read(path, (2, 1, 30)).image_shape == (2, 1, 30)
     with pytest.raises(DataError, match="@equalLength"):
-        own.Data.read(_ts(tmp_path / "b.ts", rows, SIDES, *header, "@equalLength true"), (2, 1, 30))
+        user.Data.read(_ts(tmp_path / "b.ts", rows, SIDES, *header, "@equalLength true"), (2, 1, 30))
 
 
 @pytest.mark.parametrize("ending", [".tsv", ".ts"])
@@ -403,16 +403,16 @@ def test_reading_of_series_needs_little_more_memory_than_array(ending: str, tmp_
 
 def test_series_without_class_is_rejected(tmp_path: Path):
     with pytest.raises(DataError, match="1,2"):
-        own.Data.read(_ts(tmp_path / "a.ts", [*SERIES], ["1,2"] * 60))
+        user.Data.read(_ts(tmp_path / "a.ts", [*SERIES], ["1,2"] * 60))
 
 
 def test_error_for_series_of_different_lengths_suggests_input_shape(tmp_path: Path):
     folder = _ts(tmp_path / "a.ts", [*SERIES[:-1], SERIES[-1][:, :20]], SIDES)
     with pytest.raises(DataError, match="--input 2x1x30"):
-        own.Data.read(folder)
+        user.Data.read(folder)
     with pytest.raises(DataError, match="input shape 2x15x2"):
-        own.Data.read(folder, (2, 15, 2))
-    assert own.Data.read(folder, (2, 1, 30)).image_shape == (2, 1, 30)
+        user.Data.read(folder, (2, 15, 2))
+    assert user.Data.read(folder, (2, 1, 30)).image_shape == (2, 1, 30)
 
 
 @pytest.mark.parametrize("classes", [("NA", "EU"), ("True", "False"), ("007", "07"), ("-1", "1")])
@@ -427,7 +427,7 @@ def test_tsv_is_read_like_pandas(classes: tuple[str, str], header: bool, tmp_pat
 
     assert part.labels == expected.iloc[:, 0].tolist()
     assert np.array_equal(np.array(part.images)[:, 0, :, 0], expected.iloc[:, 1:].astype(float).to_numpy())
-    assert bool(own.Data.read(tmp_path / "a.tsv").remarks) == header
+    assert bool(user.Data.read(tmp_path / "a.tsv").remarks) == header
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_tsv_header_of_numbers_is_omitted_and_reported(head: list[str], tmp_path
     frame.insert(0, "country", np.arange(60) % 3 + 1)
     frame.to_csv(tmp_path / "a.tsv", sep="\t", index=False)
 
-    spec = own.Data.read(tmp_path / "a.tsv")
+    spec = user.Data.read(tmp_path / "a.tsv")
     expected = pd.read_csv(tmp_path / "a.tsv", sep="\t")
 
     assert spec.class_names == ("1", "2", "3")
@@ -453,13 +453,13 @@ def test_table_without_tabs_is_rejected_with_name_of_separator(separator: str, n
     (tmp_path / "a.tsv").write_text("\n".join(lines))
 
     with pytest.raises(DataError, match=f"separated by {name}"):
-        own.Data.read(tmp_path / "a.tsv")
+        user.Data.read(tmp_path / "a.tsv")
 
 
 def test_tsv_with_row_numbers_of_pandas_is_rejected(tmp_path: Path):
     pd.DataFrame(SERIES[:, 0]).to_csv(tmp_path / "a.tsv", sep="\t")
     with pytest.raises(DataError, match="index=False"):
-        own.Data.read(tmp_path / "a.tsv")
+        user.Data.read(tmp_path / "a.tsv")
 
 
 def test_series_equal_aeon(tmp_path: Path):
@@ -498,15 +498,15 @@ def _list_dataset(make: Callable[[np.ndarray], Any], labels: Any, classes: tuple
 )  # fmt: skip
 def test_torch_data_set_may_consist_of_images_tensors_or_arrays(make: Callable[[np.ndarray], Any]):
     names = ("zero", "one", "two")
-    spec = own.Data.from_torch("a", _list_dataset(make, NUMBERS.tolist(), names))
+    spec = user.Data.from_torch("a", _list_dataset(make, NUMBERS.tolist(), names))
 
     assert spec.class_names == ("zero", "one", "two")
     texts = _list_dataset(Image.fromarray, np.array(names)[NUMBERS].tolist(), ("zero", "one", "unused", "two"))
-    assert spec.sha256 == own.Data.from_torch("a", texts).sha256
-    assert "unused" in own.Data.from_torch("a", texts).remarks[0]
+    assert spec.sha256 == user.Data.from_torch("a", texts).sha256
+    assert "unused" in user.Data.from_torch("a", texts).remarks[0]
     torch_data: Any = _list_dataset(make, NUMBERS.tolist(), ("c", "b", "a"))
     part = torch.utils.data.Subset[Any](torch_data, range(60))
-    assert own.Data.from_torch("a", part).class_names == ("c", "b", "a")
+    assert user.Data.from_torch("a", part).class_names == ("c", "b", "a")
 
 
 class Wrapper:
@@ -581,7 +581,7 @@ def test_torch_data_set_with_random_items_is_refused(kind: str):
                     return (image[:, ::-1] if random.random() < 0.5 else image), label
 
     with pytest.raises(DataError, match="differs when read twice"):
-        own.Data.from_torch("a", RandomSet(zip(IMAGES, NUMBERS.tolist(), strict=True)))
+        user.Data.from_torch("a", RandomSet(zip(IMAGES, NUMBERS.tolist(), strict=True)))
 
 
 @pytest.mark.parametrize(
@@ -596,7 +596,7 @@ def test_torch_data_set_with_random_items_is_refused(kind: str):
 )
 def test_invalid_torch_data_set_is_rejected_in_one_line(data: Any):
     with pytest.raises(DataError) as excinfo:
-        own.Data.from_torch("a", data)
+        user.Data.from_torch("a", data)
     assert len(excinfo.value.one_line.splitlines()) == 1
 
 
@@ -604,7 +604,7 @@ def test_digits_of_scikit_learn_keep_their_pixels(tmp_path: Path):
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    spec = own.Data.from_arrays("digits", digits.images, digits.target)
+    spec = user.Data.from_arrays("digits", digits.images, digits.target)
     expected = np.rint(255 * digits.images / 16).astype(np.uint8)
 
     assert spec.class_names == tuple("0123456789")
@@ -616,7 +616,7 @@ def test_digits_of_scikit_learn_keep_their_pixels(tmp_path: Path):
 def test_file_endings_are_listed_in_error_and_docs(tmp_path: Path):
     (tmp_path / "a.csv").write_text("1,2")
     with pytest.raises(DataError, match=re.escape(", ".join(DATA_ENDINGS))):
-        own.Data.read(tmp_path / "a.csv")
+        user.Data.read(tmp_path / "a.csv")
     page = (Path(__file__).parents[4] / "docs" / "use" / "data.md").read_text(encoding="utf-8")
     assert [ending for ending in DATA_ENDINGS if f"`{ending}`" not in page] == []
 
@@ -624,11 +624,11 @@ def test_file_endings_are_listed_in_error_and_docs(tmp_path: Path):
 def test_pipe_is_rejected_and_text_is_read_as_path(tmp_path: Path):
     os.mkfifo(tmp_path / "a.npz")
     with pytest.raises(DataError, match="pipe"):
-        own.Data.read(tmp_path / "a.npz")
-    assert own.Data.read(f"{as_folder(tmp_path / 'v1.2', IMAGES, LABELS)}/").name.startswith("v1-2-")
+        user.Data.read(tmp_path / "a.npz")
+    assert user.Data.read(f"{as_folder(tmp_path / 'v1.2', IMAGES, LABELS)}/").name.startswith("v1-2-")
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "no such", ""])
 def test_missing_path_is_rejected(name: str):
     with pytest.raises(DataError):
-        own.Data.read(name)
+        user.Data.read(name)

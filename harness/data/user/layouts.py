@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from harness.data.own import values
-from harness.data.own.labels import text_label
+from harness.data.user import values
+from harness.data.user.labels import text_label
 from harness.system.errors import DataError
 
 PARTS = ("train", "validation", "test")

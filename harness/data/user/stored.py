@@ -18,12 +18,12 @@ import numpy as np
 
 from harness.data.datasets import DataFile, Dataset, dataset, plain_name
 from harness.data.groups import independent_cases
-from harness.data.own import divisions, values
-from harness.data.own.layouts import PARTS
-from harness.data.own.near_duplicates import NearKeys, near_keys
-from harness.data.own.sources import DataPart, Source, part_of_arrays, part_of_torch, source_at
-from harness.data.own.values import Array, Scale
 from harness.data.training_images import USER_FILES, content_digest
+from harness.data.user import divisions, values
+from harness.data.user.layouts import PARTS
+from harness.data.user.near_duplicates import NearKeys, near_keys
+from harness.data.user.sources import DataPart, Source, part_of_arrays, part_of_torch, source_at
+from harness.data.user.values import Array, Scale
 from harness.spaces.ops import Shape, shape_text
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError

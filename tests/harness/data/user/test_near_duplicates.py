@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from harness.data import own
-from harness.data.own.near_duplicates import _copy_levels, _near_pairs, near_keys
-from harness.data.own.values import digests
+from harness.data import user
+from harness.data.user.near_duplicates import _copy_levels, _near_pairs, near_keys
+from harness.data.user.values import digests
 from harness.system.errors import DataError
-from tests.harness.data.own.pictures import CLASSES
-from tests.harness.data.own.test_divisions import sides
+from tests.harness.data.user.pictures import CLASSES
+from tests.harness.data.user.test_divisions import sides
 
 RANDOM = np.random.default_rng(0)
 
@@ -163,7 +163,7 @@ def test_different_images_blank_images_and_series_are_no_pairs(images: np.ndarra
 def test_near_duplicates_stay_on_one_side_and_are_counted(tmp_path: Path):
     images = scenes(120)
     all_images = np.concatenate([images, change_pixel(images)])
-    spec = own.Data.from_arrays("twins", all_images[:, 0], np.array(CLASSES)[np.arange(240) % 3])
+    spec = user.Data.from_arrays("twins", all_images[:, 0], np.array(CLASSES)[np.arange(240) % 3])
 
     assert any("240 near-duplicate images stay" in remark for remark in spec.remarks)
     for first, second in sides(spec, tmp_path / "log"):
@@ -177,15 +177,15 @@ def test_parts_with_near_duplicates_are_rejected_unless_allowed():
     parts = (images[:, 0], labels, change_pixel(images[:30])[:, 0], labels[:30])
 
     with pytest.raises(DataError, match="30 of 30 test images are nearly equal to images of the train part"):
-        own.Data.from_arrays("twins", *parts)
-    assert "nearly equal" in own.Data.from_arrays("twins", *parts, allow_overlap=True).overlap
+        user.Data.from_arrays("twins", *parts)
+    assert "nearly equal" in user.Data.from_arrays("twins", *parts, allow_overlap=True).overlap
 
 
 def test_chains_of_near_duplicates_stay_on_one_side(tmp_path: Path):
     # Thirty bursts: thirteen frames that rise by a grey level each, and nine copies of the last frame.
     images = np.repeat(scenes(30, side=24) // 2 + 20, 22, axis=0)
     images += np.tile(np.minimum(np.arange(22), 12), 30)[:, None, None, None].astype(np.uint8)
-    spec = own.Data.from_arrays("bursts", images[:, 0], np.repeat(np.array(CLASSES)[np.arange(30) % 3], 22))
+    spec = user.Data.from_arrays("bursts", images[:, 0], np.repeat(np.array(CLASSES)[np.arange(30) % 3], 22))
 
     for first, second in sides(spec, tmp_path / "log"):
         assert not {_scene(image) for image in first} & {_scene(image) for image in second}
@@ -203,7 +203,7 @@ def test_remark_states_division_of_mostly_near_duplicates():
     for image, (row, column) in zip(images[100:], RANDOM.integers(0, 60, (100, 2)), strict=True):
         image[row : row + 3, column : column + 3] ^= 90
     images += RANDOM.integers(0, 2, images.shape).astype(np.uint8)
-    spec = own.Data.from_arrays("camera", images, np.array(CLASSES)[:2].repeat(100))
+    spec = user.Data.from_arrays("camera", images, np.array(CLASSES)[:2].repeat(100))
 
     assert any("BOTH SIDES" in remark for remark in spec.remarks)
 
@@ -215,7 +215,7 @@ def test_similar_pictures_of_different_classes_are_no_near_duplicates(copy_count
     images = np.concatenate([_noisy(picture, 60, 2.8) for picture in base])
     labels = np.array(CLASSES)[RANDOM.integers(0, 3, len(images))]
     copies = images[:copy_count] + (RANDOM.random((copy_count, 16, 16)) < 0.2)
-    spec = own.Data.from_arrays(
+    spec = user.Data.from_arrays(
         "faint", np.concatenate([images, copies]), np.concatenate([labels, labels[:copy_count]])
     )
 

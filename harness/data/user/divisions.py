@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 
 from harness.data.groups import independent_cases
-from harness.data.own.values import Array
+from harness.data.user.values import Array
 from harness.system.errors import DataError
 from harness.system.terminal import counted
 

@@ -14,10 +14,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data import own
-from harness.data.own.labels import read_labels
+from harness.data import user
+from harness.data.user.labels import read_labels
 from harness.system.errors import DataError
-from tests.harness.data.own.pictures import pictures
+from tests.harness.data.user.pictures import pictures
 
 NFC, NFD = "Caf\u00e9", "Cafe\u0301"
 
@@ -76,13 +76,13 @@ def test_data_set_is_independent_of_row_order_and_hash_seed():
     order = np.random.default_rng(1).permutation(60)
     names = np.array(["1", "01", "²"])[np.unique(labels, return_inverse=True)[1]]
     program = (
-        "import numpy as np; from harness.data import own; from tests.harness.data.own.pictures import pictures;"
+        "import numpy as np; from harness.data import user; from tests.harness.data.user.pictures import pictures;"
         "x, y = pictures(); names = np.array(['1', '01', '²'])[np.unique(y, return_inverse=True)[1]];"
-        "print(own.Data.from_arrays('a', x, names).name)"
+        "print(user.Data.from_arrays('a', x, names).name)"
     )
-    spec = own.Data.from_arrays("a", images, names)
+    spec = user.Data.from_arrays("a", images, names)
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     environment = os.environ | {"PYTHONHASHSEED": seed}
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == spec.name
-    assert own.Data.from_arrays("a", images[order], names[order]) == spec
+    assert user.Data.from_arrays("a", images[order], names[order]) == spec

@@ -13,19 +13,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data import own
+from harness.data import user
 from harness.data.datasets import DATASETS, Dataset, dataset
 from harness.data.description import description
-from harness.data.own.divisions import _FOLDS, choose_fifth, choose_validation, connected_units
 from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
+from harness.data.user.divisions import _FOLDS, choose_fifth, choose_validation, connected_units
 from harness.evidence.bounds import ErrorRatio, group_warning
 from harness.spaces.notation import parse_network
 from harness.system.errors import DataError
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
 from harness.training.run import Job, TrainingData
-from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
+from tests.harness.data.user.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 IMAGES, LABELS = pictures(40)
 NEW_IMAGES, NEW_LABELS = pictures(20, seed=1)
@@ -54,7 +54,7 @@ def noise(count: int, copies: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 @pytest.mark.parametrize(("count", "copies"), [(30, 90), (30, 20), (300, 300), (30, 0)])
 @pytest.mark.parametrize("balanced", [False, True])
 def test_equal_images_lie_on_one_side_of_every_division(count: int, copies: int, balanced: bool, tmp_path: Path):
-    spec = own.Data.from_arrays("noise", *noise(count, copies), balanced=balanced)
+    spec = user.Data.from_arrays("noise", *noise(count, copies), balanced=balanced)
 
     assert spec.folds == (1 if count > 200 else 5)
     for first, second in sides(spec, tmp_path / "log"):
@@ -112,8 +112,8 @@ def test_overlapping_parts_are_refused_or_reported_if_allowed(kind: str, tmp_pat
         arrays["y_val"] = np.array(CLASSES)[np.arange(30) % 3]
     path = as_npz(tmp_path / "a.npz", **{key: np.asarray(value) for key, value in arrays.items()})
     with pytest.raises(DataError, match=r"\d+ of \d+"):
-        own.Data.read(path)
-    spec = own.Data.read(path, allow_overlap=True)
+        user.Data.read(path)
+    spec = user.Data.read(path, allow_overlap=True)
 
     assert spec.overlap == dataset(spec.name).overlap
     assert spec.overlap in spec.parts_text
@@ -129,7 +129,7 @@ def test_group_lies_on_one_side_of_every_division(balanced: bool, has_validation
     new_images[:, 0, 0] = 77
     parts = {"x_val": new_images, "y_val": NEW_LABELS, "speaker_val": np.full(60, 77)} if has_validation_part else {}
     path = as_npz(tmp_path / "a.npz", X=images, y=LABELS, speaker=PERSONS, **parts)
-    spec = own.Data.read(path, group_by="speaker", balanced=balanced)
+    spec = user.Data.read(path, group_by="speaker", balanced=balanced)
 
     for first, second in sides(spec, tmp_path / "log"):
         persons = [{image[0] for image in side} for side in (first, second)]
@@ -145,7 +145,7 @@ def copied(counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_copies_of_a_picture_count_as_a_group(tmp_path: Path):
-    spec = own.Data.from_arrays("copies", *copied([25] * 24))
+    spec = user.Data.from_arrays("copies", *copied([25] * 24))
 
     # A fifth of twelve pictures of each class is three pictures. The folds have three of the other eighteen.
     assert (spec.test_size, spec.test_group_sizes, spec.test_cases) == (150, (25,) * 6, 6)
@@ -167,7 +167,7 @@ def test_copies_of_a_picture_count_as_a_group(tmp_path: Path):
 def test_copies_of_very_different_numbers_have_the_effective_number_of_kish():
     images, labels = copied([1] * 160)
     test_images, test_labels = copied([31, 20, 20, 15, 15, 10, *[3] * 14, *[2] * 10, *[1] * 10])
-    spec = own.Data.from_arrays("icons", images, labels, 255 - test_images, test_labels)
+    spec = user.Data.from_arrays("icons", images, labels, 255 - test_images, test_labels)
 
     assert spec.test_group_sizes == tuple(np.bincount(spec.test_groups))
     assert (spec.test_size, len(spec.test_group_sizes)) == (183, 40)
@@ -177,7 +177,7 @@ def test_copies_of_very_different_numbers_have_the_effective_number_of_kish():
 
 
 def test_few_copies_form_no_groups():
-    spec = own.Data.from_arrays("few", *copied([2] * 6 + [1] * 400))
+    spec = user.Data.from_arrays("few", *copied([2] * 6 + [1] * 400))
 
     assert (spec.test_group_sizes, spec.validation_group_sizes) == ((), ())
     assert (spec.test_cases, spec.validation_cases) == (spec.test_size, spec.validation_size * spec.folds)
@@ -189,7 +189,7 @@ def test_copies_connect_groups():
     persons = np.arange(120) // 4
     persons = np.r_[persons, 30, 31, 32]
     all_images = np.concatenate([images, images[[0, 4, 8]]])
-    spec = own.Data.from_arrays("persons", all_images, np.r_[labels, labels[[0, 4, 8]]], groups=persons)
+    spec = user.Data.from_arrays("persons", all_images, np.r_[labels, labels[[0, 4, 8]]], groups=persons)
 
     assert spec.group_folds == 5
     assert sorted(spec.test_group_sizes + spec.validation_group_sizes) == [4] * 27 + [5] * 3
@@ -204,7 +204,7 @@ def test_each_group_validates_in_one_fold_unless_groups_are_many(count: int, tes
     images[:, 0, 0] = groups % 256
     images[:, 0, 1] = groups // 256
     labels = np.array(CLASSES)[np.arange(len(groups)) % 3]
-    spec = own.Data.from_arrays("families", images, labels, groups=groups)
+    spec = user.Data.from_arrays("families", images, labels, groups=groups)
 
     (rest, test), *folds = [
         [{image[0] + 256 * image[1] for image in side} for side in pair] for pair in sides(spec, tmp_path / "log")
@@ -221,7 +221,7 @@ def test_each_group_validates_in_one_fold_unless_groups_are_many(count: int, tes
     facts = description(load(spec.name))
     assert facts["test_groups"] == len(test)
     assert bool(facts["provable"]) == (count == 600)
-    assert own.Data.from_arrays("families", images, labels).name != spec.name
+    assert user.Data.from_arrays("families", images, labels).name != spec.name
 
 
 @pytest.mark.parametrize(
@@ -237,12 +237,12 @@ def test_each_group_validates_in_one_fold_unless_groups_are_many(count: int, tes
 def test_missing_groups_and_groups_in_two_parts_are_refused(group_by: str, arrays: Any, tmp_path: Path):
     path = as_npz(tmp_path / "a.npz", X=IMAGES, y=LABELS, speaker=PERSONS, **arrays)
     with pytest.raises(DataError, match=r"speaker|group"):
-        own.Data.read(path, group_by=group_by)
+        user.Data.read(path, group_by=group_by)
 
 
 def test_groups_of_a_single_class_are_divided(tmp_path: Path):
     patients = [f"{label}{person % 6}" for label, person in zip(LABELS, np.arange(120), strict=True)]
-    spec = own.Data.from_arrays("a", IMAGES, LABELS, groups=patients)
+    spec = user.Data.from_arrays("a", IMAGES, LABELS, groups=patients)
     owner = {image.tobytes(): patient for image, patient in zip(IMAGES, patients, strict=True)}
 
     for first, second in sides(spec, tmp_path / "log"):
@@ -255,7 +255,7 @@ def test_sources_without_groups_refuse_group_by(tmp_path: Path):
     folder = as_folder(tmp_path / "plain", IMAGES, LABELS)
     for path in (tmp_path / "a.tsv", as_idx(tmp_path / "idx", IMAGES, numbers, "train"), folder):
         with pytest.raises(DataError, match="groups by _"):
-            own.Data.read(path, group_by="_")
+            user.Data.read(path, group_by="_")
 
 
 def test_group_of_a_file_is_name_before_first_underscore(tmp_path: Path):
@@ -265,18 +265,18 @@ def test_group_of_a_file_is_name_before_first_underscore(tmp_path: Path):
         label, _, person = name.partition("/")
         as_folder(folder, image[None], np.array([label]))
         (folder / label / "0.png").rename(folder / label / f"{person}_{index}.png")
-    grouped = own.Data.read(folder, group_by="_")
+    grouped = user.Data.read(folder, group_by="_")
 
-    assert grouped == own.Data.from_arrays("a", IMAGES, LABELS, groups=[f"p{person}" for person in PERSONS])
-    assert grouped != own.Data.read(folder)
+    assert grouped == user.Data.from_arrays("a", IMAGES, LABELS, groups=[f"p{person}" for person in PERSONS])
+    assert grouped != user.Data.read(folder)
     assert "10 groups" in grouped.remarks
     with pytest.raises(DataError, match=r"groups by subject: .* _ "):
-        own.Data.read(folder, group_by="subject")
+        user.Data.read(folder, group_by="subject")
     # A file name without an underscore belongs to no group.
     first = next(folder.glob("*/p0_*.png"))
     ungrouped = first.rename(first.with_name("x.png"))
     with pytest.raises(DataError, match="1 of the 120 pictures"):
-        own.Data.read(folder, group_by="_")
+        user.Data.read(folder, group_by="_")
     ungrouped.rename(first)
     # Both parts contain all persons.
     (folder / "train").mkdir()
@@ -286,12 +286,12 @@ def test_group_of_a_file_is_name_before_first_underscore(tmp_path: Path):
         as_folder(folder / "test", image[None], np.array([label]))
         (folder / "test" / label / "0.png").rename(folder / "test" / label / f"p{index % 10}_{index}.png")
     with pytest.raises(DataError, match="10 groups"):
-        own.Data.read(folder, group_by="_")
+        user.Data.read(folder, group_by="_")
 
 
 def test_each_image_is_in_one_part_and_each_class_in_all_parts(tmp_path: Path):
     images, labels = pictures(count=300)
-    spec = own.Data.from_arrays("pets", images, labels)
+    spec = user.Data.from_arrays("pets", images, labels)
     data = load(spec.name)
     locked, kinds = read_test_set(data, purpose="a test", log=tmp_path / "reads")
     parts = split(data)
@@ -308,7 +308,7 @@ def test_each_image_is_in_one_part_and_each_class_in_all_parts(tmp_path: Path):
 
 
 def test_folds_of_small_data_validate_each_image_once():
-    spec = own.Data.from_arrays("pets", *pictures(count=50))
+    spec = user.Data.from_arrays("pets", *pictures(count=50))
     parts = [split(load(spec.name), fold) for fold in range(spec.folds)]
 
     assert spec.folds == 5
@@ -322,11 +322,11 @@ def test_balanced_parts_have_equal_classes_and_repeat_rare_classes_in_training(
 ):
     images, labels = pictures(count=900)
     indices = np.concatenate([np.arange(rare), np.arange(900, 2700)])
-    spec = own.Data.from_arrays("pets", images[indices], labels[indices], balanced=True)
+    spec = user.Data.from_arrays("pets", images[indices], labels[indices], balanced=True)
     data = load(spec.name)
     _, locked = read_test_set(data, purpose="a test", log=tmp_path / "reads")
 
-    assert spec.name != own.Data.from_arrays("pets", images[indices], labels[indices]).name
+    assert spec.name != user.Data.from_arrays("pets", images[indices], labels[indices]).name
     assert (spec.folds, len(locked), locked.bincount().tolist()) == (folds, test_size, [test_size // 3] * 3)
     for fold in range(spec.folds):
         parts = split(data, fold)
@@ -353,7 +353,7 @@ def test_refusal_names_class_with_fewest_images():
     indices = np.concatenate([np.arange(900), np.arange(900, 903), np.arange(1800, 2700)])
 
     with pytest.raises(DataError, match=f"class '{CLASSES[1]}' has the fewest"):
-        own.Data.from_arrays("pets", images[indices], labels[indices], balanced=True)
+        user.Data.from_arrays("pets", images[indices], labels[indices], balanced=True)
 
 
 def test_fixed_group_validates_if_a_fold_would_not_train_a_class():
@@ -367,7 +367,7 @@ def test_fixed_group_validates_if_a_fold_would_not_train_a_class():
 
 
 def test_fresh_seeds_validate_on_each_group_once_starting_after_fold_of_first_run():
-    spec = own.Data.from_arrays("voices", IMAGES, LABELS, groups=np.arange(len(LABELS)) % 7)
+    spec = user.Data.from_arrays("voices", IMAGES, LABELS, groups=np.arange(len(LABELS)) % 7)
     data = load(spec.name)
 
     def validation_images(purpose: Purpose, index: int) -> set[int]:

@@ -8,7 +8,7 @@ import sys
 
 from harness.system.errors import UsageError
 
-# Characters of the notation of networks are not allowed in the name of a file.
+# No characters of the notation in the name of a file.
 NAME = re.compile(r"(?P<source>[^|(){}<>']+\.(?:py|ipynb)|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 
 

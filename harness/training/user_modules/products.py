@@ -1,7 +1,7 @@
 """Multiply-adds of any module: torch dispatches each operator of a forward pass to a counter.
 
 All layers reach torch as few basic operators: ``tensordot``, ``einsum`` and a linear layer are ``mm``, for example.
-Operators that multiply matrices in a way that this file has no formula for are refused.
+Operators that multiply matrices without a formula here are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from harness.spaces.network import Task
 from harness.system.errors import ContentError
 
-# Words in names of operators that multiply matrices or solve equations; only operators without a formula are compared.
+# In names of operators that multiply matrices or solve equations; for operators without a formula.
 _PRODUCT_WORDS = {
     "addmm", "attention", "bmm", "cdist", "cholesky", "conv", "convolution", "dot", "einsum", "euclidean", "fft",
     "geqrf", "gru", "linalg", "linear", "lstm", "lu", "matmul", "mm", "mv", "ormqr", "pdist", "qr", "rnn", "solve",
@@ -43,7 +43,7 @@ def _bilinear_macs(result: Tensor, first: Tensor, weights: Tensor, second: Tenso
     return math.prod(first.shape[:-1]) * (weights.numel() + weights.shape[0] * second.shape[-1])
 
 
-# Functions of the result and the arguments of an operator, by the name of the operator.
+# By operator, from the result and the arguments.
 _FORMULAS: dict[str, Callable[..., int]] = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), _matrix_macs),
     **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), lambda result, added, *pair: _matrix_macs(result, *pair)),
@@ -90,7 +90,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs = Counter[str]()
-        self._paths: list[str] = []  # of the layers that are computed at present, from outside to inside
+        self._paths: list[str] = []  # computed at present, from outside to inside
         self._terms: dict[int, Tensor] = {}  # results of elementwise products, by id
 
     def enter(self, path: str, *arguments: Any) -> None:
@@ -103,7 +103,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         keywords = kwargs or {}
         name = func._schema.name.partition("::")[2].strip("_")
         if name not in _FORMULAS:
-            with self:  # an operator without a rule for gradients consists of others, which are counted in turn
+            with self:  # an operator without a rule for gradients consists of others
                 result = func.decompose(*args, **keywords)
             if result is not NotImplemented:
                 return result

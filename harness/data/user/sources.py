@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.own import values
-from harness.data.own.labels import read_labels, text_label
-from harness.data.own.layouts import PART_OF_WORD, kind_of, read_layout
 from harness.data.training_images import idx_array
+from harness.data.user import values
+from harness.data.user.labels import read_labels, text_label
+from harness.data.user.layouts import PART_OF_WORD, kind_of, read_layout
 from harness.spaces.ops import Shape
 from harness.system.errors import DataError, HarnessError, reason
 from harness.system.terminal import counted

@@ -14,7 +14,7 @@ import pytest
 
 import harness
 from harness import cli
-from harness.data import own
+from harness.data import user
 from harness.data.datasets import DATASETS, Dataset
 from harness.evidence import leaderboard_table, record
 from harness.searching.request import _known_datasets
@@ -35,7 +35,7 @@ def verification(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pat
         patch.setenv("HARNESS_WORKSPACE", str(folder))
         train_in_this_process(patch)
         images = random.integers(0, 256, (200, 2, 10, 10)).astype(np.uint8)
-        data = own.Data.from_arrays("two", images, random.integers(0, 3, 200), channels="first")
+        data = user.Data.from_arrays("two", images, random.integers(0, 3, 200), channels="first")
         harness.verify(NETWORK, 2, dataset=data.name, recipe="smoke", target_pct=5, workers=1, engine="torch")
         yield folder, data
 

@@ -15,16 +15,16 @@ import pytest
 from PIL import Image
 
 from harness.cli import run
-from harness.data import own
+from harness.data import user
 from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, pictures_at
-from harness.data.own import SourceOptions
 from harness.data.training_images import MissingData, find, load
+from harness.data.user import SourceOptions
 from harness.interface.estimator import SmallestClassifier
 from harness.searching.option_types import DATASET
 from harness.system.errors import ContentError, DataError, UsageError
 from harness.system.files import workspace
-from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
+from tests.harness.data.user.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 
 def test_data_set_is_independent_of_source_and_row_order(tmp_path: Path):
@@ -34,16 +34,16 @@ def test_data_set_is_independent_of_source_and_row_order(tmp_path: Path):
     arrays = as_npz(tmp_path / "pets.npz", X=images[order], y=labels[order])
 
     assert (
-        own.Data.read(folder)
-        == own.Data.read(arrays)
-        == own.Data.from_arrays("Pets", images.astype(float), list(labels))
+        user.Data.read(folder)
+        == user.Data.read(arrays)
+        == user.Data.from_arrays("Pets", images.astype(float), list(labels))
     )
     # Fractions have the same pixels, but a different range.
-    assert own.Data.from_arrays("Pets", images / 255, labels).sha256 != own.Data.read(folder).sha256
+    assert user.Data.from_arrays("Pets", images / 255, labels).sha256 != user.Data.read(folder).sha256
 
 
 def test_copies_among_further_images_count_as_groups(tmp_path: Path):
-    spec = own.Data.from_arrays("pets", *pictures())
+    spec = user.Data.from_arrays("pets", *pictures())
     images, labels = pictures(seed=1)
     folder = as_folder(tmp_path / "further", images.repeat(4, axis=0), labels.repeat(4))
 
@@ -54,7 +54,7 @@ def test_duplicate_images_are_listed():
     images, labels = pictures()
     images[7] = images[3]
 
-    assert own.Data.from_arrays("pets", images, labels).duplicates == ("train 3 = train 7",)
+    assert user.Data.from_arrays("pets", images, labels).duplicates == ("train 3 = train 7",)
 
 
 @pytest.mark.parametrize("copies", [1, 4])
@@ -66,7 +66,7 @@ def test_stored_data_without_groups_of_copies_are_refused_until_read_again(
 ):
     images, labels = pictures(40)
     source = str(as_npz(tmp_path / "pets.npz", X=images.repeat(copies, axis=0), y=labels.repeat(copies)))
-    spec = dataset(own.data_name(source))
+    spec = dataset(user.data_name(source))
     path = workspace().data(spec.name) / "data.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     for field in ("facts_sha256", *later_fields):
@@ -74,10 +74,10 @@ def test_stored_data_without_groups_of_copies_are_refused_until_read_again(
     path.write_text(json.dumps(document), encoding="utf-8")
 
     with pytest.raises(UsageError, match="stored by an earlier version") as refusal:
-        own.data_name(spec.name)
+        user.data_name(spec.name)
     assert refusal.value.hint == "remove the data set and read the source again"
     assert run(["data", "remove", spec.name]) == 0
-    assert own.data_name(own.data_name(source)) == spec.name
+    assert user.data_name(user.data_name(source)) == spec.name
     assert dataset(spec.name) == spec
     assert dataset(spec.name).test_group_sizes == spec.test_group_sizes
     assert bool(spec.test_group_sizes) == (copies > 1)
@@ -87,7 +87,7 @@ def test_copies_are_counted_once_in_groups_of_single_images(tmp_path: Path):
     images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8).repeat(4, axis=0)
     labels = np.array(CLASSES)[np.arange(30) % 3].repeat(4)
 
-    spec = own.Data.from_arrays("pets", images, labels, groups=np.arange(120))
+    spec = user.Data.from_arrays("pets", images, labels, groups=np.arange(120))
 
     assert (spec.test_size, spec.test_pictures) == (24, 6.0)
 
@@ -96,23 +96,23 @@ def test_path_is_read_with_described_options_unless_ambiguous(tmp_path: Path):
     images, labels = pictures()
     folder = str(as_folder(tmp_path / "pets", images, labels))
     small = SourceOptions((1, 4, 4), balanced=True)
-    plain_name = own.data_name(folder)
-    small_name = own.data_name(folder, small)
+    plain_name = user.data_name(folder)
+    small_name = user.data_name(folder, small)
 
     assert small_name != plain_name
-    assert own.data_name(folder) == own.data_name(f"{folder}/") == small_name
-    assert own.described_options(folder) == small
+    assert user.data_name(folder) == user.data_name(f"{folder}/") == small_name
+    assert user.described_options(folder) == small
     assert dataset(small_name).input == "1x4x4"
-    assert own.data_name(folder, small) == small_name
-    glyphs_name = own.data_name(folder, SourceOptions(), "glyphs")
+    assert user.data_name(folder, small) == small_name
+    glyphs_name = user.data_name(folder, SourceOptions(), "glyphs")
     assert glyphs_name.startswith("glyphs-")
-    assert own.descriptions(folder) == {small_name: small, glyphs_name: SourceOptions()}
+    assert user.descriptions(folder) == {small_name: small, glyphs_name: SourceOptions()}
     with pytest.raises(UsageError, match=f"{small_name} with .*; {glyphs_name} with "):
-        own.data_name(folder)
-    assert own.data_name(small_name) == small_name
+        user.data_name(folder)
+    assert user.data_name(small_name) == small_name
     # A removed data set is not ambiguous.
     (workspace().data(glyphs_name) / "data.json").unlink()
-    assert own.data_name(folder) == small_name
+    assert user.data_name(folder) == small_name
 
 
 def test_processes_at_the_same_time_remember_the_options_of_all_paths(tmp_path: Path):
@@ -121,9 +121,9 @@ def test_processes_at_the_same_time_remember_the_options_of_all_paths(tmp_path: 
         str(as_npz(tmp_path / f"{index}.npz", X=images, y=labels, person=np.arange(60) // 2)) for index in range(12)
     ]
     program = (
-        "import sys, time; from pathlib import Path; from harness.data import own\n"
+        "import sys, time; from pathlib import Path; from harness.data import user\n"
         "while not Path('start').exists(): time.sleep(0.01)\n"
-        "for path in sys.argv[1:]: own.data_name(path, own.SourceOptions(group_by='person'))"
+        "for path in sys.argv[1:]: user.data_name(path, user.SourceOptions(group_by='person'))"
     )
     arguments = [[sys.executable, "-c", program, *paths[index::3]] for index in range(3)]
     environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
@@ -131,7 +131,7 @@ def test_processes_at_the_same_time_remember_the_options_of_all_paths(tmp_path: 
     (tmp_path / "start").touch()
     assert [process.wait(60) for process in processes] == [0, 0, 0]
 
-    assert [own.described_options(path).group_by for path in paths] == ["person"] * 12
+    assert [user.described_options(path).group_by for path in paths] == ["person"] * 12
 
 
 @pytest.mark.parametrize("content", ["{", '{"x": 1', "[]", '{"KEY": [1]}'])
@@ -142,7 +142,7 @@ def test_damaged_file_of_described_paths_is_reported(content: str, tmp_path: Pat
     workspace().data("described.json").write_text(content.replace("KEY", folder))
 
     with pytest.raises(ContentError, match=r"described\.json"):
-        own.data_name(folder)
+        user.data_name(folder)
 
 
 # tslearn and keras-tcn have series as (series, steps, channels), aeon as (series, channels, steps).
@@ -152,13 +152,13 @@ def test_arrays_that_may_be_series_require_channels(shape: tuple[int, int]):
     labels = np.arange(100) % 2
 
     with pytest.raises(DataError, match='channels="none"'):
-        own.Data.from_arrays("narrow", images, labels)
+        user.Data.from_arrays("narrow", images, labels)
     narrow, wide = sorted(shape)
     position = "last" if shape[1] == narrow else "first"
-    assert own.Data.from_arrays("narrow", images, labels, channels=position).image_shape == (narrow, 1, wide)
-    spec = own.Data.from_arrays("narrow", images, labels, channels="none")
+    assert user.Data.from_arrays("narrow", images, labels, channels=position).image_shape == (narrow, 1, wide)
+    spec = user.Data.from_arrays("narrow", images, labels, channels="none")
     assert spec.image_shape == (1, *shape)
-    assert own.pixels_of(spec, images).shape == (100, 1, *shape)
+    assert user.pixels_of(spec, images).shape == (100, 1, *shape)
 
 
 def test_command_line_states_described_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -188,17 +188,17 @@ def test_command_line_states_described_options(tmp_path: Path, capsys: pytest.Ca
     ],
 )
 def test_options_that_contradict_data_set_are_rejected(options: SourceOptions):
-    spec = own.Data.from_arrays("pets", *pictures())
+    spec = user.Data.from_arrays("pets", *pictures())
     with pytest.raises(UsageError):
-        own.data_name(spec.name, options)
-    assert own.data_name(spec.name, SourceOptions(spec.image_shape)) == spec.name
+        user.data_name(spec.name, options)
+    assert user.data_name(spec.name, SourceOptions(spec.image_shape)) == spec.name
 
 
 def test_further_images_are_read_like_data_set_with_classes_by_name(tmp_path: Path):
     images, labels = pictures()
     wide, (extra, names) = images.astype(np.uint16) * 16, pictures(4, seed=1)
-    spec = own.Data.from_arrays("pets", wide, labels)
-    expected = own.pixels_of(spec, extra.astype(np.uint16) * 16)
+    spec = user.Data.from_arrays("pets", wide, labels)
+    expected = user.pixels_of(spec, extra.astype(np.uint16) * 16)
     flat = as_folder(tmp_path / "flat", extra.astype(np.uint16) * 16, names)
     sets = [
         labelled_images(str(source), spec, None)
@@ -212,7 +212,7 @@ def test_further_images_are_read_like_data_set_with_classes_by_name(tmp_path: Pa
         assert [spec.class_names[label] for label in further.labels.tolist()] == sorted(names.tolist())
     assert sorted(image.pixels.tobytes() for image in unlabelled) == sorted(image.tobytes() for image in expected[8:])
     # Labels are compared by name, not by index.
-    ranked = own.Data.from_arrays("pets", images, np.searchsorted(CLASSES, labels) + 1)
+    ranked = user.Data.from_arrays("pets", images, np.searchsorted(CLASSES, labels) + 1)
     numbers = as_idx(tmp_path / "numbers", extra, np.searchsorted(CLASSES, names) + 1, "my")
     assert labelled_images(str(numbers), ranked, None).labels.tolist() == np.searchsorted(CLASSES, names).tolist()
     for source in (
@@ -229,7 +229,7 @@ def test_pictures_for_two_channels_or_series_are_rejected(tmp_path: Path):
     images, labels = pictures(1)
     path = as_folder(tmp_path / "a", images, labels) / "cat" / "0.png"
     for shape in ((60, 2, 20, 20), (60, 30)):
-        spec = own.Data.from_arrays("a", random.integers(0, 256, shape), np.arange(60) % 3)
+        spec = user.Data.from_arrays("a", random.integers(0, 256, shape), np.arange(60) % 3)
         with pytest.raises(DataError):
             pictures_at(path, spec)
 
@@ -297,7 +297,7 @@ no zip, several shapes, an empty class, 8 and 16 bits, a line end in a name, a l
 def test_invalid_data_are_rejected_in_one_line_before_any_file_is_written(kind: str, tmp_path: Path):
     path = _invalid_source(kind, tmp_path)
     with pytest.raises(DataError) as excinfo:
-        own.Data.read(path)
+        user.Data.read(path)
 
     assert len(excinfo.value.one_line.splitlines()) == 1
     assert len(excinfo.value.one_line) < 300
@@ -307,7 +307,7 @@ def test_invalid_data_are_rejected_in_one_line_before_any_file_is_written(kind: 
 
 @pytest.mark.parametrize("part", ["train.npz", "test.npz"])
 def test_damaged_copy_is_rejected_and_missing_copy_is_reported_by_file_name(part: str, tmp_path: Path):
-    spec = own.Data.from_arrays("pets", *pictures())
+    spec = user.Data.from_arrays("pets", *pictures())
     path = tmp_path / "workspace" / "runs" / ".data" / spec.name / part
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -327,30 +327,30 @@ def test_messages_state_position_of_error(tmp_path: Path):
     numbers = images.astype(float)
     numbers[3, 2, 1] = np.nan
     with pytest.raises(DataError, match=r"non-finite numbers: 1, the first at \[3, 2, 1"):
-        own.Data.from_arrays("pets", numbers, labels)
+        user.Data.from_arrays("pets", numbers, labels)
 
     as_folder(tmp_path / "pets", numbers.astype(np.float32), labels, ".tif")
     with pytest.raises(DataError, match=r"cat/3.tif.*: 1, the first at \[2, 1"):
-        own.Data.read(tmp_path / "pets")
+        user.Data.read(tmp_path / "pets")
     rows = numbers[:, 0].astype(str)
     rows[3, 4] = "?"
     lines = ["\t".join([label, *row]) for label, row in zip(labels, rows, strict=True)]
     (tmp_path / "pets.tsv").write_text("\n".join(lines))
     with pytest.raises(DataError, match=r"series 4, step 5\b"):
-        own.Data.read(tmp_path / "pets.tsv")
+        user.Data.read(tmp_path / "pets.tsv")
 
     _, codes = np.unique(labels, return_inverse=True)
     one_hot = np.eye(codes.max() + 1)[codes]
     with pytest.raises(DataError) as excinfo:
-        own.Data.from_arrays("pets", images, one_hot)
+        user.Data.from_arrays("pets", images, one_hot)
     assert excinfo.value.hint == "convert one-hot labels with y.argmax(1)"
     with pytest.raises(ValueError, match=r"y\.argmax\(1\)"):
         SmallestClassifier().fit(images, one_hot)
 
     with pytest.raises(UsageError, match=f"no such file or folder: {tmp_path}"):
-        own.data_name(str(tmp_path / "nothing"))
+        user.data_name(str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="x_test and y_test"):
-        own.Data.from_arrays("pets", images, labels, images)
+        user.Data.from_arrays("pets", images, labels, images)
 
 
 @pytest.mark.parametrize(
@@ -358,15 +358,15 @@ def test_messages_state_position_of_error(tmp_path: Path):
     [("mean", [0.4]), ("std", [0.4]), ("train_size", 71), ("validation_size", 7), ("folds", 1), ("test_size", 400)],
 )
 def test_check_compares_data_json_with_computed_facts(name: str, value: Any):
-    spec = own.Data.from_arrays("facts", *pictures(40))
+    spec = user.Data.from_arrays("facts", *pictures(40))
     facts = workspace().data(spec.name) / "data.json"
-    own.check_facts(spec)
+    user.check_facts(spec)
     # Data sets of earlier versions have no hash of the facts.
     changed_facts = json.loads(facts.read_text(encoding="utf-8")) | {name: value, "facts_sha256": ""}
     facts.write_text(json.dumps(changed_facts), encoding="utf-8")
 
     with pytest.raises(DataError, match=f"{name}: .* stated, .* computed"):
-        own.check_facts(dataset(spec.name))
+        user.check_facts(dataset(spec.name))
     assert run(["data", "check", "--dataset", spec.name]) == 5
 
 
@@ -386,7 +386,7 @@ def test_check_compares_data_json_with_computed_facts(name: str, value: Any):
 )
 def test_every_fact_is_covered_by_a_hash(change: dict[str, Any], capsys: pytest.CaptureFixture[str]):
     images, labels = pictures(60)
-    spec = own.Data.from_arrays("facts", images, labels, groups=np.arange(len(labels)) // 2)
+    spec = user.Data.from_arrays("facts", images, labels, groups=np.arange(len(labels)) // 2)
     path = workspace().data(spec.name) / "data.json"
     facts = json.loads(path.read_text(encoding="utf-8"))
     assert run(["data", "check", "--dataset", spec.name]) == 0
@@ -407,5 +407,5 @@ def test_every_fact_is_covered_by_a_hash(change: dict[str, Any], capsys: pytest.
     # Data sets of earlier versions have no such hash, and gain the hash when the source is read again.
     path.write_text(json.dumps({name: facts[name] for name in facts if name != "facts_sha256"}), encoding="utf-8")
     assert run(["data", "check", "--dataset", spec.name]) == 0
-    own.Data.from_arrays("facts", images, labels, groups=np.arange(len(labels)) // 2)
+    user.Data.from_arrays("facts", images, labels, groups=np.arange(len(labels)) // 2)
     assert json.loads(path.read_text(encoding="utf-8")) == facts

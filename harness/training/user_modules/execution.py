@@ -38,8 +38,8 @@ from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.settings import fixed_settings
 from harness.system.terminal import counted
 from harness.system.user_code import OtherCode, code_sha256, declare_operators, guarding_user_code, sha256_of
-from harness.training.module_source import NAME
-from harness.training.products import module_macs
+from harness.training.user_modules.products import module_macs
+from harness.training.user_modules.source import NAME
 
 BATCH = 2  # images in the recorded batch; several, so that a batch is not confused with a single channel
 _DIGITS = 12  # hexadecimal digits of a hash, as of a network
