@@ -57,7 +57,7 @@ def _bench_page(comparison: Comparison, findings: Findings) -> str:
 def _matrix(
     pairs: Sequence[Mapping[str, Any]], names: Sequence[str], when: str
 ) -> list[list[tuple[float, bool] | None]]:
-    """Return a matrix over all pairs of methods for the score ``when``; None on the diagonal and for untested pairs.
+    """Return a matrix over all pairs of methods for the score ``when``; None for untested pairs.
 
     A cell is the size of the row's method over the size of the column's method, and whether the difference is
     significant.
@@ -71,7 +71,6 @@ def _matrix(
 
 
 def _curves(findings: Findings) -> Any:
-    """Return the chart of each method's median answer size over time, best rank first; None without answers."""
     facts = findings.document
     methods = [method for method in facts["methods"] if not method["is_variant"]]
     methods.sort(key=lambda method: method["mean_rank"])

@@ -75,9 +75,9 @@ class Trace:
     Attributes:
         seed: Seed of the repeat, equal for all methods.
         answers: Changes of the answer in order of time.
-        networks: Number of networks chosen for training.
-        runs: Number of ended runs, fresh seeds and pruned runs included.
-        rejected: Number of proposals that violated the budget or a condition of the space.
+        networks: Networks chosen for training.
+        runs: Ended runs, fresh seeds and pruned runs included.
+        rejected: Proposals that violated the budget or a condition of the space.
         ended: Seconds at the end of the search; equal to the time limit unless the space was exhausted.
     """
 
@@ -94,7 +94,7 @@ class Trace:
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodEntry:
-    """Method as stored in a comparison; only user-defined methods have ``command`` and ``source_sha256``."""
+    """Method of a comparison; only user-defined methods have ``command`` and ``source_sha256``."""
 
     name: str
     says: str
@@ -111,10 +111,10 @@ class Comparison:
     Attributes:
         answer_seconds: Time limit for an answer of a user-defined method.
         seed: Seed from which the seed of each repeat is derived.
-        table_sha256: SHA-256 of the rows of the table; None, as ``table``, for live runs.
+        table_sha256: Of the rows of the table; None, as ``table``, for live runs.
         spread: How runs are drawn from the table (``harness.bench.replay``).
         judge_seeds: Fresh seeds that judge an answer of live runs.
-        code_sha256: SHA-256 of the code that influences a repeat; None in older files.
+        code_sha256: Of the code that influences a repeat; None in older files.
     """
 
     task: SearchTask
@@ -188,7 +188,7 @@ def append_trace(folder: Path, trace: Trace) -> None:
 
 
 def write_end(folder: Path, traces: Sequence[Trace], judged: Judged) -> None:
-    """Write all traces, ordered by method and repeat instead of time, and the judged answers."""
+    """Write all traces, by method and repeat instead of time, and the judged answers."""
     files.write_text(folder / _TRACES, "".join(f"{_line(trace)}\n" for trace in traces))
     files.write_json(folder / _JUDGED, asdict(judged))
 
@@ -200,8 +200,8 @@ def _line(trace: Trace) -> str:
 # Evaluation -----------------------------------------------------------------------------------------------------------
 
 
-OVER_TIME = "over time"  # score of the mean size of the answers over time
-AT_THE_END = "at the end"  # score of the size of the last answer
+OVER_TIME = "over time"  # mean size of the answers over time
+AT_THE_END = "at the end"  # size of the last answer
 LEVEL = 0.05  # significance level of corrected p-values
 _BASELINE = "random"  # method that a search must beat
 _STEPS = 60
@@ -420,7 +420,7 @@ def findings(comparison: Comparison, traces: Sequence[Trace], judged: Judged) ->
     target_pct = task.study.target_pct
     accuracies = judged.accuracies_pct.items()
     hashes_at_target = {key for key, accuracy in accuracies if statistics.reaches(accuracy, target_pct)}
-    largest = task.study.budget  # size without a valid answer
+    largest = task.study.budget  # without a valid answer
     smallest = largest if judged.smallest is None else min(judged.smallest, largest)
     names = [entry.name for entry in comparison.methods]
     traces_of = {name: [trace for trace in traces if trace.method == name] for name in names}
@@ -484,8 +484,6 @@ def _answers(traces: Sequence[Trace], hashes_at_target: Container[str]) -> dict[
 def _sentences(
     repeats: int, ranks: Mapping[str, float], pairs: Sequence[dict[str, Any]], variants: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """Return the result in sentences: default against random and the best method, each variant against the default."""
-
     def sentence(pair: dict[str, Any], name: str, rival: str) -> str:
         exponent = 1 if pair["first"] == name else -1
         ratio = pair["ratio"] ** exponent

@@ -72,7 +72,7 @@ class Method:
     function: str = ""
 
     def rungs(self, validated_epochs: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the epochs after which a built-in method prunes; ``validated_epochs`` include the last epoch."""
+        """Return the epochs after which a built-in method prunes."""
         if self.pruning is Pruning.SEARCH:
             return scheduler.rungs(validated_epochs[-1])
         return validated_epochs[:-1] if self.pruning is Pruning.HALVING else ()
@@ -205,9 +205,6 @@ class _Program:
 
     Attributes:
         name: Method and repeat, for error messages.
-        group: Process group of the program.
-        stdin: Pipe for questions, a line each.
-        stdout: Pipe of the answers, a line each.
         seconds: Time limit for an answer.
     """
 
@@ -279,8 +276,6 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
     method, which has no program.
 
     Args:
-        repeat: Index of the repeat, for error messages.
-        problem: Problem sent to the method.
         seconds: Time limit for an answer.
 
     Raises:

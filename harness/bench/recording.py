@@ -48,10 +48,10 @@ from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 
 _BANDS = 8  # bands of parameters
-_POOL_FACTOR = 20  # distinct candidates per requested network after which drawing stops
+_POOL_FACTOR = 20  # per requested network, after which drawing stops
 # Many more draws than candidates, to fill bands that draws rarely hit.
 _DRAWS_FACTOR = 500
-_MIN_DRAWS = 10_000  # lower limit of the number of draws
+_MIN_DRAWS = 10_000
 
 
 class Near(NamedTuple):
@@ -422,7 +422,7 @@ def _first_job(recording: TableRecording, network: Architecture, number: int, se
 
 
 def _table_of(recording: TableRecording) -> Table:
-    """Return the table of the finished runs; a diverged run keeps the last accuracy at all later rungs."""
+    """A diverged run keeps the last accuracy at all later rungs."""
     rows: list[Row] = []
     machines: dict[Machine, int] = {}
     for run in sorted(recording.finished_runs.values(), key=lambda run: (run.hash, run.seed_index)):

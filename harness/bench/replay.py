@@ -56,7 +56,7 @@ from harness.training.recipe import named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job
 
-_NEIGHBOURS = 20  # networks with the nearest errors, whose deviations between seeds are used under ``pooled``
+_NEIGHBOURS = 20  # with the nearest errors, whose deviations are used under ``pooled``
 # Reduction factor of successive halving: the rungs of a table double, so that each costs the same in total.
 _REDUCTION = 2
 _WAIT_SECONDS = 0.5  # longest wait without a look at signals
@@ -69,7 +69,6 @@ class Replayed:
     """Outcome of a run.
 
     Attributes:
-        size: Number of validation images.
         errors: Wrong validation images, by rung.
         seconds: Training seconds since the start of the run, by rung.
     """
@@ -83,7 +82,7 @@ class Replayed:
     status: Status
 
 
-_Read = Callable[[Job, int], Replayed]  # (job, seed of the repeat) -> outcome, the same for equal arguments
+_Read = Callable[[Job, int], Replayed]  # (job, seed of the repeat) -> outcome
 
 
 class _TableRuns:
@@ -93,7 +92,7 @@ class _TableRuns:
         means: Mean errors of the runs that did not diverge, by hash and rung; not rounded.
         deviations_by_mean: For each of these runs, the mean errors of the network at the last rung and the relative
             deviations from the mean by rung; ascending by mean errors. Networks with a single such run are left out.
-        neighbour_count: Number of neighbours in ``deviations_by_mean`` from which a deviation is drawn.
+        neighbour_count: Neighbours in ``deviations_by_mean`` from which a deviation is drawn.
     """
 
     def __init__(self, table: Table, spread: str = "pooled") -> None:
@@ -155,7 +154,6 @@ class SimulatedExecutor(Executor):
     Attributes:
         repeat: Seed of the repeat.
         end: Second at which the clock stops; jobs that end later have no result.
-        clock: Seconds since the start.
         jobs: Job of each slot; None for an idle slot.
     """
 
@@ -175,7 +173,7 @@ class SimulatedExecutor(Executor):
         return [Slot(work.job if work else None) for work in self.jobs]
 
     def submit(self, job: Job) -> None:
-        """Give a job to the first idle slot; ``job.spent_seconds`` of earlier jobs are subtracted."""
+        """Give a job to the first idle slot; ``job.spent_seconds`` are subtracted."""
         outcome = self.read(job, self.repeat)
         until = self.clock + outcome.seconds[job.until_epoch or job.recipe.epochs] - job.spent_seconds
         self.jobs[self.jobs.index(None)] = _RunningJob(job, until)
@@ -276,7 +274,7 @@ class Contest(NamedTuple):
     source: Table | Effort
 
     def in_order(self, traces: Mapping[tuple[str, int], Trace]) -> list[Trace]:
-        """Return traces, which have the key (method, repeat), by method and then by repeat."""
+        """Return traces, which have the key (method, repeat), by method, then by repeat."""
         keys = product((method.name for method in self.methods), range(self.comparison.repeats))
         return [traces[key] for key in keys]
 
@@ -435,8 +433,6 @@ class _HalvingRule:
 
 @dataclass(slots=True)
 class _Watch:
-    """Observer that records each change of the answer and ends the search at the time limit."""
-
     seconds: float
     search: Search | None = None
     answers: list[BenchAnswer] = field(default_factory=list)

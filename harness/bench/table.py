@@ -104,7 +104,6 @@ class Sample:
     """Choice of the networks of a recording.
 
     Attributes:
-        networks: Requested number of networks.
         bands: Number of bands of parameters, equally wide in the logarithm, with equally many networks if possible; 0
             if all networks of the space were taken.
         budget: Most parameters of a network; None for the conditions of the space only.
@@ -123,7 +122,6 @@ class TableFacts:
 
     Attributes:
         split_sha256: SHA-256 of the indices of the validation images, ascending, joined by commas.
-        space_name: Name of the space, for display.
         rungs: Epochs, ascending, with the last epoch of the recipe.
         samples: Choice of networks of each recording in the table.
     """
@@ -186,7 +184,6 @@ class Table:
 
     Attributes:
         rows: Rows, sorted by parameters, hash, seed and rung.
-        user_data: User-defined data set, else None.
         runs: The rows as ``runs[hash][seed][rung]``.
     """
 
@@ -294,7 +291,7 @@ class Table:
 
 
 def summary_text(table: Table, summary: Mapping[str, Any]) -> str:
-    """Return the summary of a table (``Table.summary``) as text."""
+    """Return ``Table.summary`` as text."""
     interval = "{low:,.0f} to {high:,.0f} (median {median:,.0f})"
     sizes = interval.format(**summary["parameters"])
     macs = interval.format(**summary["macs"])

@@ -35,7 +35,6 @@ class TableProblem:
     """Optimisation problem whose evaluations are rows of a table.
 
     Attributes:
-        table: The table.
         target_pct: Validation accuracy that a network must reach; a quarter of the networks do.
         configurations: A configuration of each network of the space, by hash; the last of several.
         options: Options of each decision, by name.
@@ -102,7 +101,7 @@ class TableProblem:
             raise UsageError(f"unknown decisions {sorted(unknown, key=str)}; known are {list(self.options)}")
         network_hash = self._architecture(config).hash
         runs = self.table.runs[network_hash]
-        if seed not in list(runs):  # a list compares values of all types, also unhashable values
+        if seed not in list(runs):  # also for unhashable values
             raise UsageError(f"network {network_hash} was recorded with the seeds {sorted(runs)}, not with {seed!r}")
         epochs = self.rungs[-1] if epochs is None else epochs
         if epochs not in self.rungs:

@@ -39,7 +39,7 @@ from harness.training.run import Job
 
 _HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see docs/use/cluster.md"
 _CONNECTION_SECONDS = 20.0
-_STORE_BYTES = 256 << 20  # size of the object store, which carries the data; by default a third of the memory
+_STORE_BYTES = 256 << 20  # of the object store; by default a third of the memory
 _LOOK_SECONDS = 5.0
 _MAX_ATTEMPTS = 5  # a job that loses so many nodes counts as crashed; the job may be the cause
 _WRITTEN = ("checkpoint", "weights", "inspection")  # fields of ``Job`` for output files, which are sent whole
@@ -78,7 +78,6 @@ def _facts(
 
     Args:
         source: Location of the data for the coordinator.
-        data_hash: Hash of the data of the coordinator.
         data_files: Contents of the missing data files by name; None on the coordinator, and if the nodes have the data
             in an installed package.
 
@@ -115,7 +114,6 @@ def _train(
     Args:
         job: Job with paths on the coordinator, which are replaced by paths in a temporary folder.
         state: Content of the checkpoint file; None to begin a run.
-        source: Location of the data on the node.
     """
     settle()
     with tempfile.TemporaryDirectory(prefix="harness-work-") as name:
@@ -159,9 +157,7 @@ class Nodes(base.Executor):
     """Executor on the nodes of the connected cluster.
 
     Attributes:
-        source: Location of the data on this machine.
         nodes: Present nodes by id, refused nodes included.
-        work: Jobs that are running or waiting for a slot.
         ours: Facts of this machine; set, as ``ray`` and ``data_hash``, by ``start``.
         like: Facts of a machine of the required kind, for equal bits in about equal time; None for any kind.
         data_reference: Ray's reference of the data files; None if the nodes load the data themselves.

@@ -31,7 +31,7 @@ _REINSTALL = "install the package again in a fresh environment"
 _ENOUGH_DISK_BYTES = 500 * 2**20
 # Network with most kinds of counted parameters: a tied kernel, biases and BN.
 _PROBE_NETWORK = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
-# Names of the errors in JSON output, by exit code of a failed check.
+# Of an error, by exit code.
 _ERROR_KINDS = {family.exit_code: family.kind for family in errors.HarnessError.__subclasses__()}
 _VERDICT_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -62,7 +62,7 @@ def _check(name: str, probe: Callable[[], _Finding]) -> _CheckResult:
         code = error.exit_code if error.exit_code > 1 else errors.DeviceError.exit_code
         return _CheckResult(name, error.message, "fail", error.hint or "", code)
     except Exception as error:
-        # Any fault of a library is reported here, and the remaining checks must still run.
+        # Any fault of a library is reported here.
         first_line = str(error).strip().partition("\n")[0] or "no message"
         return _CheckResult(
             name, f"{type(error).__name__}: {first_line}", "fail", _REINSTALL, errors.DeviceError.exit_code
@@ -96,7 +96,7 @@ def _torch() -> _Finding:
     device = choose_device("auto")
     image = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
     torch.nn.functional.conv2d(image, torch.ones(1, 1, 3, 3, device=device)).sum().backward()  # type: ignore[no-untyped-call]
-    # The gradient of a pixel is the number of 3x3 windows that contain the pixel: 4 in the middle of 4x4 pixels.
+    # The number of 3x3 windows that contain the pixel: 4 in the middle of 4x4 pixels.
     if image.grad is None or image.grad[0, 0, 1:3, 1:3].tolist() != [[4.0, 4.0], [4.0, 4.0]]:
         raise errors.DeviceError(f"a convolution gives a wrong gradient on {device}", hint="try --device cpu")
     cuda = torch.version.cuda  # None if torch was built for the CPU only
@@ -184,7 +184,7 @@ def _libraries() -> _Finding:
     message = f"{path} and fvcore confirm the counts of this program; torchvision {facts['version']}"
     if is_complete:
         return _Finding(message, facts)
-    # This program uses only the data sets of torchvision and declares the missing operators; user scripts do not.
+    # This program declares the missing operators; user scripts do not.
     advice = "harness is not affected; your own scripts require a torchvision that was built for this torch"
     return _Finding(f"{message} was not built for torch {version}: 'import torchvision' fails", facts, advice)
 

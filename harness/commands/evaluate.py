@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record
 
 
-_MAX_NAMED_IMAGES = 8  # test images of a seed that are named in the text
+_MAX_NAMED_IMAGES = 8  # of a seed, in the text
 
 
 @click.command(short_help="Check kept weights image by image, or count the errors of your own.")
@@ -126,9 +126,9 @@ def evaluate(
 def _evaluate_weights(
     network: str, path: Path, data: tuple[str, Path | None], reads_test: bool, normalise: tuple[float, float] | None
 ) -> tuple[dict[str, Any], str]:
-    """Count the errors of a network with the weights of a file; return the facts as JSON values and as text.
+    """Return the facts as JSON values and as text.
 
-    ``data`` is the name of the data set and the folder of the files; further arguments are options of ``evaluate``.
+    ``data`` is the name of the data set and the folder; further arguments are options of ``evaluate``.
     """
     import torch
 
@@ -265,7 +265,7 @@ def _classify(record: Record, indices: list[int], images: Path, workspace: Works
     confidences = torch.stack([probabilities(weights, pixels, spec, precision) for weights in weight_files]).mean(0)
     rows = []
     lines = []
-    # For equal confidences name the first class, as the C and the page do; ``topk`` does not guarantee this order.
+    # As the C and the page name the first class; ``topk`` does not guarantee this order.
     ranking = torch.sort(confidences, dim=1, descending=True, stable=True)
     best_two = zip(pictures, ranking.values[:, :2].tolist(), ranking.indices[:, :2].tolist(), strict=True)
     for picture, (confidence, next_confidence), classes in best_two:

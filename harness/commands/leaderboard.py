@@ -32,18 +32,18 @@ _STYLES = {
     "searched": "dim",
     "claimed": "dim italic",
 }
-_WIDE = 112  # characters, terminal width from which all columns are shown
+_WIDE = 112  # characters from which all columns are shown
 _LEGEND = (
     "accuracy: mean and deviation over seeds on the test set (v: on validation images, unconfirmed if of one seed; "
     "c: an unchecked claim); seeds: seeds that reach the target / all seeds"
 )
 _WIDE_LEGEND = "; bound: the lower bound that decides the tier"
 
-# Pairs of the title and the rows of a table.
+# Title and rows of each table.
 _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 
-# The data set may be stated as the argument DATASET or as ``--dataset``.
+# Also stated as ``--dataset``.
 @click.command(short_help="Show the leaderboard.")
 @options.dataset_as_argument
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
@@ -151,7 +151,7 @@ def leaderboard(
         wants_summary = not (show_all or limit or dataset or tier or target)
         names = network_names((row.architecture, row.parameters) for row in standings.rows)
         names |= {row.hash: row.name for row in standings.rows if row.name}
-        # Rows without a hash of the recipe are of networks of public repositories, and would outnumber the user's rows.
+        # Networks of public repositories, without a hash of the recipe, would outnumber the user's rows.
         visible_rows = [row for row in matches if row.recipe_hash or show_all or tier] or matches
         _show(visible_rows[:limit], names, wants_summary=wants_summary, hidden=len(matches) - len(visible_rows))
     return 0
@@ -215,7 +215,7 @@ def _print_tables(output: Console, tables: _Tables, names: Mapping[str, str], is
 def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
     fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct", "std_test_accuracy_pct",
               "lower_bound_pct", "confidence", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
-    # Added later, after the name, because programs may read columns by position.
+    # After the name, because programs may read columns by position.
     later_fields = ("validation_accuracy_pct", "validation_seeds")
     write("\t".join((*fields, "name", *later_fields)))
     for row in rows:

@@ -102,6 +102,6 @@ def _mirror(folder: Path, storage: str) -> None:
 
     mirror = doors.feature(Door.OBSERVERS, "storage", "--storage")
     study = read_state(folder)
-    # ``locked_folder`` fails if a search works on the study; that search updates the database itself.
+    # A search that works on the study updates the database itself.
     with locked_folder(folder), busy(f"writing {folder.name} to the database"):
         mirror.copy(study, say, storage)

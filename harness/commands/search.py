@@ -58,7 +58,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
                 show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
         answer, report = run_search_with_progress(plan, request, verbose=verbose)
-        # Ctrl-C during the search, which then still writes the report. Otherwise ``resumable`` covers Ctrl-C.
+        # Ctrl-C during the search, which then still writes the report.
         if answer is None:
             raise Interrupted(f"interrupted; {Study(plan.folder, plan.workspace)}", hint="resume with the same command")
     options.print_result(as_json, answer.document(report), f"{answer.text()}\nreport: {report}")
@@ -74,13 +74,13 @@ def _plan_facts(document: dict[str, Any], threshold: str) -> dict[str, str]:
     low_pct, high_pct = (100 * share for share in document["feasible_share"])
     feasible = f"{low_pct:.3g} %" if document["feasible"]["exact"] else f"{low_pct:.3g} to {high_pct:.3g} %"
     limits_text = f"{config['budget']:,} parameters"
-    # Keys of metric and limit. Minimised parameters, limited by ``budget``, and an absent second metric have no keys.
+    # Minimised parameters, limited by ``budget``, and an absent second metric have no keys.
     for metric_key, limit_key in (("minimise", "most"), ("second", "second_most")):
         limit = config.get(limit_key)
         if limit is not None:
             metric = Metric(config[metric_key])
             limits_text += f"; minimised: {metric.unit}, at most {limit:,}"
-            # This limit is neither an option nor a condition: the largest value among random draws of the space.
+            # The largest value among random draws of the space.
             if metric in document.get("drawn_ceilings", ()):
                 limits_text += " (the largest drawn network)"
     if "chip" in document:

@@ -110,7 +110,6 @@ def check(file: str, as_json: bool) -> None:
     document, lines = _counted(definition)
     size = count_text(document["derivations"], "configuration")
     if not document["feasible"]["accepted"]:
-        # The most frequent rejection, on a single line.
         rejections = ", ".join(map(str.strip, _rejection_lines(document["feasible"]["rejected"][:1])))
         if document["feasible"]["exact"]:
             raise ContentError(f"{definition.name}: none of the {size} is accepted; {rejections}")

@@ -35,7 +35,7 @@ def studies(remove: str | None, as_json: bool) -> int:
     if remove is not None:
         folders = studies_of(remove, workspace)
         with ExitStack() as stack:
-            # Lock all studies before the first removal: if a study is in use, the whole group is kept.
+            # If a study is in use, the whole group is kept.
             for folder in folders:
                 stack.enter_context(locked_folder(folder))
             for folder in folders:

@@ -32,8 +32,8 @@ class DataFile:
     """An IDX file, or an ``.npz`` file of a user data set.
 
     Attributes:
-        sha256: SHA-256 of the uncompressed bytes; None if not known (KMNIST).
-        gzip_md5: MD5 of the published ``.gz`` file, checked only if ``sha256`` is None.
+        sha256: Of the uncompressed bytes; None if not known (KMNIST).
+        gzip_md5: Of the published ``.gz`` file, checked if ``sha256`` is None.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Dataset:
     A group is a set of images that are not independent (``--group-by``), such as copies of a picture.
 
     Attributes:
-        target_pct: Default target accuracy in per cent; zero without a usual target.
+        target_pct: Default target; zero without a usual target.
         mean: Mean of each channel over all training and validation images, on a scale from 0 to 1; ``std`` is the
             standard deviation.
         image_shape: (channels, rows, columns).
@@ -62,15 +62,14 @@ class Dataset:
         folds: Number of folds that take turns in validating (``run.validation_fold``).
         balanced: Whether every class has equally many validation images and equally many test images; an epoch repeats
             training images of small classes.
-        overlap: Description of images or groups that belong to two parts; empty without overlap.
+        overlap: Images or groups that belong to two parts; empty without overlap.
         low: Number per channel that is mapped to the pixel value 0; ``high`` is mapped to 255. Empty for known data
             sets, whose numbers are the pixel values.
-        validation_group_sizes: Number of images of each validation group, of all folds together; empty without groups.
+        validation_group_sizes: Images of each validation group, of all folds together; empty without groups.
         test_groups: Index into ``test_group_sizes`` for each test image; empty without groups, or if stored by an
             earlier version.
         test_pictures: Effective number of test images if copies count as a single image.
         duplicates: Names of images that occur more than once.
-        remarks: Notes about the source, such as files left out.
         input: Option with which the source was read; empty if not given. So are ``group_by``, ``channels`` and
             ``allow_overlap``.
         facts_sha256: SHA-256 of all further fields (`sealed`); empty if stored by an earlier version.
@@ -126,12 +125,12 @@ class Dataset:
 
     @property
     def image_folds(self) -> int:
-        """Number of folds of images that take turns in validating; 0 without such folds."""
+        """Number of folds of images; 0 without such folds."""
         return self.folds if self.folds > 1 and not self.group_folds else 0
 
     @property
     def group_folds(self) -> int:
-        """Number of folds of groups (``group_by``) that take turns in validating; 0 without such folds."""
+        """Number of folds of groups (``group_by``); 0 without such folds."""
         return self.folds if self.folds > 1 and self.validation_group_sizes and self.group_by else 0
 
     @property

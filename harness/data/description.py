@@ -13,8 +13,8 @@ from harness.system.terminal import counted
 
 _SIZES = ("classes", "train_size", "validation_size", "test_size", "folds")
 _FACTS = ("name", *_SIZES, "mean", "std", "overlap", "remarks", "duplicates")
-_TARGETS_PCT = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)  # target accuracies listed under ``provable``
-_CONFIDENCE = 0.95  # confidence level of the lower bounds
+_TARGETS_PCT = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)  # listed under ``provable``
+_CONFIDENCE = 0.95  # of the lower bounds
 _MAX_LISTED = 20  # classes listed by name in the text
 
 

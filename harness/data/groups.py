@@ -104,7 +104,6 @@ def effective_bound_pct(
     Survey Methodology 24, 1998).
 
     Args:
-        errors: Mean number of wrong images of a seed.
         error_pct: Standard error of the mean accuracy, with ``freedom`` degrees of freedom. If 0, the effective number
             is ``most_effective``.
     """
@@ -153,8 +152,8 @@ def over_groups_pct(
     images are independent. Copies are right or wrong together, so ``pictures`` replaces ``images`` in this limit.
 
     Args:
-        errors: Number of wrong images of each seed in each group, (seeds, groups).
-        pictures: Effective number of images if all copies of an image count as a single image; 0 if unknown.
+        errors: Wrong images of each seed in each group, (seeds, groups).
+        pictures: Effective number of images if copies count as a single image; 0 if unknown.
     """
     seeds = len(errors)
     images = sum(sizes)
@@ -186,7 +185,7 @@ class GroupErrors(NamedTuple):
     Attributes:
         sizes: Images in each group; empty if the images are independent.
         errors: Wrong images in each group, by seed index.
-        pictures: Effective number of images if copies of an image count as a single image; 0 if unknown.
+        pictures: As for ``over_groups_pct``.
     """
 
     sizes: Sequence[int] = ()
@@ -200,7 +199,7 @@ class GroupErrors(NamedTuple):
         return over_groups_pct([self.errors[index] for index in seeds], self.sizes, confidence, pictures=self.pictures)
 
     def sum_to(self, test_errors: Sequence[int]) -> bool:
-        """Return whether the errors are possible and sum to the errors of each seed; without groups, are empty."""
+        """Return whether the errors sum to the errors of each seed, or are empty without groups."""
         rows = list(self.errors.values())
         if not self.sizes:
             return not rows

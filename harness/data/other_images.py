@@ -42,7 +42,6 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
 
     Args:
         name: ``qmnist-50k``, or the path of data with one part.
-        spec: Data set of the network.
         folder: Folder of QMNIST; None for the cache.
 
     Raises:

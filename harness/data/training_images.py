@@ -60,10 +60,8 @@ class ImageData:
 
     Attributes:
         train_images: Training and validation images, uint8 (images, channels, rows, columns).
-        train_labels: Classes, int64 (images,).
         data_hash: SHA-256 of all images and labels, including the test set.
         source: Folder of the images, or package with version.
-        folder: Folder of the files; None for a package.
         fold: Fold in which each image of a user data set validates, uint8 (images,), 255 for images that never
             validate; None for known data sets.
         test_sha256: SHA-256 of the test images, uint8, followed by their classes, uint8.
@@ -383,7 +381,7 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
 
     Args:
         folder: Folder of the files; None selects the user's cache.
-        seconds: Timeout of a mirror.
+        seconds: Of a mirror.
 
     Raises:
         MissingData: A file cannot be fetched or stored, or ``spec`` is a user data set.

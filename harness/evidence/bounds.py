@@ -20,11 +20,11 @@ from harness.system import statistics
 from harness.system.terminal import counted
 from harness.training.result import Errors, finite
 
-VERIFIED_SEEDS = 5  # fewest seeds of a verified row
+VERIFIED_SEEDS = 5
 # At most one simulated study in ten verifies a network below the target, with two looks per study, any test set and
 # seeds as in ``statistics.SEED_CONDITION`` (measurements/results/false-answers.json).
 VERIFIED_CONFIDENCE = 0.98
-CONFIDENCE = 0.99  # confidence of displayed bounds
+CONFIDENCE = 0.99  # of displayed bounds
 _MIN_RUN = 5  # seeds before a small chance makes an attempt futile
 # With both limits, a network whose true mean equals the target stops after 11 of 20 seeds on average. The chance to
 # pass falls by at most 0.3 points with 20 or 30 declared seeds and by up to 1.7 with 100 (diary 32).
@@ -75,7 +75,7 @@ def standing_of(
     exactly at the target would pass a bound of 90 %.
 
     Args:
-        errors: Number of wrong test images by seed index.
+        errors: Wrong test images by seed index.
         declarations: Seed indices of each declaration, in order. Seeds of no declaration were run before declarations
             existed.
     """

@@ -33,7 +33,7 @@ from harness.training.user_modules.execution import quiet
 # different orders, and bfloat16 keeps eight bits. Integer results are equal on all machines.
 _TIE = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.0}
 _BATCH = 500  # images
-_NO_CLASS = -1  # stands for a recorded class that is impossible
+_NO_CLASS = -1  # a recorded class that is impossible
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Evaluation:
         recorded_errors: None without a record for these images.
         differing: Indices of the images whose prediction differs from the record.
         ties: Number of ``differing`` images on which the two classes are tied.
-        repeated: Whether the weights are from a repeat of the seed: the recorded errors, but not the recorded bits.
+        repeated: Whether the weights have the recorded errors, but not the recorded bits.
         confusion: Number of images by label (row) and predicted class (column).
         roc_auc: Area under the ROC curve, from 0 to 1; None if undefined or for more than two classes.
         group_sizes: Images of each group that may be right or wrong together; empty without groups.

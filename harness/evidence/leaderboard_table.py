@@ -44,7 +44,7 @@ from harness.training.result import (
     finite,
 )
 
-_SCHEMA_VERSION = 3  # of ``leaderboard.csv``; different versions are refused
+_SCHEMA_VERSION = 3
 _CLAIMS = ("claims.json", "public_claims.json")  # measurements/claims_page.py writes the second file
 
 
@@ -171,7 +171,7 @@ class LeaderboardRow:
 
     @property
     def outcome(self) -> Outcome | None:
-        """Verdict on the target; None for a row without seeds that were tested here."""
+        """Verdict on the target; None for a row without seeds tested here."""
         if self.tier in (Standing.SEARCHED, Standing.CLAIMED) or self.mean_test_accuracy_pct is None:
             return None
         is_at_target = statistics.reaches(self.mean_test_accuracy_pct, self.target_pct)
@@ -213,7 +213,7 @@ class Evidence:
     entries: Ledger
 
     def record(self, key: RowKey) -> Record | None:
-        """Return the record of a row; None if there is none."""
+        """Return the record of a row, or None."""
         return next((record for record in self.records if record.key == key), None)
 
     @cached_property
@@ -276,8 +276,6 @@ class Verification:
         runs: Seeds of a verification in order, as run now or as recorded.
         is_contradicted: Whether the reruns are worse than allowed (``bounds.is_worse``).
         row: Row of the leaderboard, computed from all seeds ever run.
-        attempt: Certification attempt as ended; None without a certification.
-        lacks_seeds: Whether a declared seed of the row has not been run.
         lacks_declaration: Whether the ledger lacks the declaration of a seed of the row.
         has_open_attempt: Whether seeds that have not been run belong to a certification attempt.
     """
@@ -485,7 +483,7 @@ def validation_runs(results: Iterable[Result]) -> list[Result]:
 
 
 def validation_accuracies_pct(results: Iterable[Result]) -> tuple[float, ...]:
-    """Return the validation accuracies of runs, per cent, without runs that have none."""
+    """Return the validation accuracies of the runs that have one."""
     accuracies = (result.validation_accuracy_pct for result in results)
     return tuple(accuracy for accuracy in accuracies if accuracy is not None)
 
@@ -561,7 +559,7 @@ class _Claim:
 
 
 def claim_paths(workspace: Workspace) -> list[Path]:
-    """Return the paths of all files of claims, of the package and of a workspace; a file may not exist."""
+    """Return the paths of all files of claims; a file may not exist."""
     return [folder / name for folder in (files.SHIPPED / "records", workspace.records) for name in _CLAIMS]
 
 
@@ -691,7 +689,7 @@ def _ledger_fault(record: Record, attempts: Iterable[Attempt]) -> str | None:
 
 
 def collect(workspace: Workspace) -> list[LeaderboardRow]:
-    """Return all rows of a workspace, ranked; damaged documents are left out and reported once."""
+    """Return all rows of a workspace, ranked; damaged documents are reported once."""
     standings = survey(workspace)
     report_damage(standings.damage)
     return list(standings.rows)

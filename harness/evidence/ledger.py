@@ -29,13 +29,13 @@ from harness.system.document import BRING_BACK, parse_json, read_as, strict_json
 from harness.system.errors import ContentError
 from harness.training.result import finite
 
-DEFAULT_SEEDS = 30  # seeds of an attempt without ``--seeds``
-MIN_SEEDS = 20  # fewest seeds of an attempt or a certificate
+DEFAULT_SEEDS = 30  # without ``--seeds``
+MIN_SEEDS = 20
 # Probability that any success on a data set is false, over all attempts at all targets (decision 20).
 ALPHA = 0.05
 # Probability that any verification of a workspace on the same test images is false, for normal seeds.
 LOOK_ALPHA = 0.1
-ALPHA_SHARE = 0.2  # share of the remaining probability that each entry spends
+ALPHA_SHARE = 0.2  # of the remaining probability, spent by each entry
 # ``ALPHA_SHARE * LOOK_ALPHA``. Rows of older lines, which state no probability, were all verified at this confidence;
 # the account charges them with the share that was due (``due_look_alpha``).
 _FIRST_LOOK_ALPHA = round(1 - bounds.VERIFIED_CONFIDENCE, 9)
@@ -270,7 +270,7 @@ class Ledger:
 
     @property
     def spending_entries(self) -> list[Attempt | Declaration]:
-        """Entries that spend the probability of a false success: certification attempts and certificates."""
+        """Entries that spend the probability of a false success."""
         return [*self.attempts, *(item for item in self.declarations if item.alpha)]
 
     @property
@@ -279,7 +279,7 @@ class Ledger:
         return sorted([*self.attempts, *self.declarations], key=lambda item: item.declared_utc)
 
     def open_attempt(self, key: RowKey) -> Attempt | None:
-        """Return the open attempt for a row; None if there is none."""
+        """Return the open attempt for a row, or None."""
         open_attempts = [item for item in self.attempts if item.outcome is AttemptResult.OPEN and item.key == key]
         return open_attempts[0] if open_attempts else None
 
@@ -314,7 +314,7 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
     registrations: dict[Registration, Registration] = {}
     ledger = Ledger()
     faults: list[ContentError] = []
-    lines: dict[str, str] = {}  # place of each line by text; a line in both files counts once
+    lines: dict[str, str] = {}  # place by text; a line in both files counts once
     for file in (*([files.SHIPPED / "records" / path.name] if with_shipped else []), path):
         try:
             for number, line in enumerate(files.log_text(file).splitlines(), start=1):
@@ -350,7 +350,7 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
 
 
 def _entry_of(line: str, location: str) -> Attempt | Declaration | Registration:
-    kind: type[Attempt | Declaration | Registration] = Attempt  # also of a damaged line; ``read_as`` states the damage
+    kind: type[Attempt | Declaration | Registration] = Attempt  # ``read_as`` states the damage of a line
     with suppress(ValueError, AttributeError, TypeError):
         kind = {"verification": Declaration, "evaluation": Registration}.get(parse_json(line).get("kind"), Attempt)
     return read_as(kind, line, location, BRING_BACK)
@@ -390,7 +390,7 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
 def due_look_alpha(
     declarations: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str], damaged_count: int = 0
 ) -> float:
-    """Return ``next_look_alpha`` after declarations; ``damaged_count`` is the number of damaged lines of the ledger."""
+    """Return ``next_look_alpha`` after declarations; ``damaged_count`` lines of the ledger are damaged."""
     spent_alpha = 0.0
     rows: set[RowKey] = set()
     for item in declarations:
@@ -403,7 +403,7 @@ def due_look_alpha(
 
 
 def confidence_of_next_look(path: Path, key: RowKey) -> float:
-    """Return the confidence of the bound that verifies the next network on the test images of a row."""
+    """Return the confidence of the bound that verifies the next network on these test images."""
     declarations = read(path, [], with_shipped=False).seed_declarations
     test_sketch = next((item.test_sketch for item in declarations if item.key == key), ())
     return 1 - next_look_alpha(path, key.dataset, test_sketch)

@@ -38,7 +38,6 @@ class SeedRun:
     Attributes:
         wrong: (index of the test image, predicted class) of each wrong test image.
         best_test_errors: Fewest test errors after any epoch; None unless the recipe tests each epoch.
-        attempt: Number of the certification attempt; None outside an attempt.
         beacon: Commit that declared the attempt, on which ``seed`` depends; None also in the first four attempts.
     """
 
@@ -185,7 +184,7 @@ class Record:
         return next((path for path in paths if path.exists()), None)
 
     def kept_indices(self, records_folder: Path) -> list[int]:
-        """Return the indices of the recorded seeds that have weight files, in order."""
+        """Return the recorded seeds that have weight files, in order."""
         return [run.index for run in self.seeds if self.kept_weights(records_folder, run.index)]
 
     @property
@@ -214,7 +213,7 @@ class Record:
         return tuple(run.accuracy_pct for run in self.seeds)
 
     def seed(self, index: int) -> SeedRun | None:
-        """Return the run of a seed index; None if the seed was never run."""
+        """Return the run of a seed index, or None."""
         return next((run for run in self.seeds if run.index == index), None)
 
     def with_seeds(self, *runs: SeedRun) -> Record:
@@ -399,7 +398,7 @@ class WeightFile:
 
     @property
     def sha256(self) -> str:
-        """Digest of all weights and statistics, equal to ``harness.training.training_loop.Training.weights_digest``."""
+        """Digest of all weights and statistics, equal to ``Training.weights_digest``."""
         digest = hashlib.sha256()
         for name in self.state:
             digest.update(self.arrays[self.tied.get(name, name)].tobytes())
@@ -408,8 +407,6 @@ class WeightFile:
 
 @dataclass(frozen=True, slots=True)
 class _StoredNames:
-    """Fields ``tied`` and ``state`` of ``WeightFile`` in the metadata of a file."""
-
     tied: dict[str, str]
     state: tuple[str, ...]
 

@@ -47,7 +47,6 @@ class VerifyPlan:
         engine: ``native``, ``torch`` or ``auto``; ``auto`` repeats a seed of torch with torch.
         certify: Whether to run the open certification attempt of the row.
         repeat: Whether to run the seeds again if all are recorded.
-        attempt: Certification attempt, set by ``run_seeds``.
         beacon: Commit that declares the attempt, on which the seeds depend.
     """
 

@@ -97,7 +97,7 @@ class _C(Format):
             NoIntegerFormError: An op has no integer form.
             ContentError: A number does not fit into 16 or 32 bits.
             DeviceError: The local compiler fails.
-            HarnessError: The logits of the compiled network differ from the reference, which is a bug of this program.
+            HarnessError: The logits of the compiled network differ from the reference, a bug of this program.
         """
         images = network.images
         spec = images.dataset
@@ -145,7 +145,7 @@ class _C(Format):
         return Files(contents, export_facts, _text(export_facts))
 
     def compare(self, record: Record, index: int, workspace: Workspace, folder: Path | None) -> dict[str, Any]:
-        """Compile the integer network of a recorded seed and compare all logits of the test images; the read is logged.
+        """Compare all logits of the test images, computed by the compiled integer network of a recorded seed.
 
         Raises:
             ContentError: The record has no integer network, or the weights are not kept.

@@ -79,7 +79,7 @@ class Library:
 
     Attributes:
         network: With the bits per weight that the code stores (``stored_plan``).
-        examples: Images for the test in the folder, uint8 (n, channels, rows, columns).
+        examples: Images of the test, uint8 (n, channels, rows, columns).
         name: Name of the network in C: a letter, followed by letters, digits and underscores.
         about: Hash, recipe and seed, a single line of text.
         facts: Entries of ``manifest.json`` in addition to the sizes.
@@ -136,7 +136,7 @@ def files_of(library: Library) -> dict[str, str]:
 
 
 def rendered(name: str, context: Mapping[str, Any]) -> str:
-    """Return the text of the template of a file, in ``harness/exports/templates``."""
+    """Return the text of a template in ``harness/exports/templates``."""
     return _environment().get_template(f"{name}.jinja").render(context)
 
 
@@ -226,7 +226,6 @@ def _data_context(library: Library) -> dict[str, Any]:
 
 
 def _types(steps: Sequence[_CStep]) -> dict[str, str]:
-    """Return the smallest C types for the extents of windows, for counts and for signed positions in maps."""
     extent = max(number for step in steps for number in step.extents)
     count = max(number for step in steps for number in step.counts)
     # Padding and the kernel reach beyond the map.
@@ -243,7 +242,6 @@ def _types(steps: Sequence[_CStep]) -> dict[str, str]:
 
 
 def _used_functions(steps: Sequence[_CStep]) -> set[str]:
-    """Return the functions, and the variants of code, of the templates that a network needs."""
     names = {_FUNCTIONS[step.planned.kind] for step in steps}
     for step in steps:
         if step.planned.kind is not StepKind.CONVOLUTION:
@@ -453,7 +451,6 @@ class _CStep:
 
     @property
     def blocks(self) -> list[int]:
-        """Members of code for speed."""
         return []
 
     def _byte_codes(self) -> tuple[int, int, int]:

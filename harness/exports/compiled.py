@@ -23,7 +23,7 @@ class ForeignProgram(DeviceError):
 
 
 def find_compiler() -> str | None:
-    """Return the command of the C compiler: CC, else the first installed compiler; None without a compiler."""
+    """Return the command of the C compiler: CC, else the first installed compiler, or None."""
     return " ".join(compiler_words("CC", _COMPILERS)) or None
 
 

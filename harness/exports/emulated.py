@@ -36,13 +36,10 @@ class ChipFamily:
 
     Attributes:
         tool_prefix: Prefix of the names of the compiler and of ``size``.
-        flags: Flags of the compiler.
         link_flags: Flags that place the program in the memory of the chip.
-        emulator: Command of the emulator, to be followed by the program.
+        emulator: Command, to be followed by the program.
         unit: Unit of work, instructions or cycles.
         pass_work: Work of a pass through the loop of known length (``LOOP`` in the program), in ``unit``.
-        ram_bytes: Bytes of RAM of the emulated chip.
-        flash_bytes: Bytes of flash of the emulated chip.
         optimisation: Optimisation flag with which users build; None for the flag of the library's Makefile.
     """
 
@@ -203,7 +200,7 @@ def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:
     reason why nothing was measured.
 
     Raises:
-        HarnessError: The logits of a chip differ from the reference, which is a bug of this program.
+        HarnessError: The logits of a chip differ from the reference, a bug of this program.
     """
     costs: dict[str, dict[str, str | int]] = {}
     logits = integer_logits(library.network, library.examples)

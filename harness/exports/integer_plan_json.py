@@ -16,7 +16,7 @@ _KERNEL_SIZES = ("filters", "rows", "columns", "channels")  # axes of a kernel
 
 
 def page_json(library: Library, accuracy: str = "") -> dict[str, Any]:
-    """Return the data of the page: texts, sizes, classes, example images and the network.
+    """Return the data of the page.
 
     ``accuracy`` is a sentence, empty if not measured; ``examples`` are pixels with the channels innermost;
     ``first_map`` is the index of the first convolution's output.
@@ -44,7 +44,7 @@ def page_json(library: Library, accuracy: str = "") -> dict[str, Any]:
 def integer_plan_json(network: IntegerNetwork) -> dict[str, Any]:
     """Return the maps, learned kernels and steps of a network for ``integer.js``.
 
-    A key is the name of the attribute of ``IntegerStep``, ``StepNumbers`` or ``IntegerMap``, as far as these exist.
+    Keys are attributes of ``IntegerStep``, ``StepNumbers`` or ``IntegerMap``, as far as these exist.
     """
     plan = network.plan
     steps = zip(plan.steps, network.numbers, strict=True)

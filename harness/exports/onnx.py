@@ -57,7 +57,7 @@ class _Onnx(Format):
 
         Raises:
             ContentError: ONNX cannot express a PyTorch module of the user.
-            AssertionError: The logits differ, which is a bug of this program.
+            AssertionError: The logits differ, a bug of this program.
         """
         images = network.images
         if network.recipe.precision == "int8":
@@ -117,7 +117,7 @@ def to_onnx(
     uint8, are the images of the comparison; ``about`` is the metadata.
 
     Raises:
-        AssertionError: The logits differ, which is a bug of this program.
+        AssertionError: The logits differ, a bug of this program.
     """
     from onnx_ir.passes.common import DeduplicateInitializersPass
     from onnxscript import optimizer

@@ -203,7 +203,7 @@ def _unshuffled(graph: _Graph, source: _Map, shape: tuple[int, int, int], form: 
 
 
 def _logits(graph: _Graph, network: IntegerNetwork, source: _Map) -> None:
-    """Add the last step, whose output is the real logits, not quantised."""
+    """The output is the real logits, not quantised."""
     step = network.plan.steps[-1]
     numbers = network.numbers[-1]
     _, rows, columns = network.plan.maps[step.source].shape

@@ -36,7 +36,7 @@ from harness.system.files import workspace
 from harness.training.pixels import raw_numbers, takes_bytes
 from harness.training.recipe import Recipe
 
-_WIDTH = 100  # largest number of characters in a line of the files
+_WIDTH = 100  # characters in a line
 # Without number, by role; other roles have the name in the notation.
 _ATTRIBUTES = {
     Role.CONVOLUTION: "conv",
@@ -117,8 +117,6 @@ class _Net:
     """The code and the tensors of the class ``Net``.
 
     Attributes:
-        layers: Statements of the constructor.
-        steps: Statements of ``forward``.
         sources: Expression of each layer, the right side of the statement in ``layers``.
         state: Tensors by the names in ``Net.state_dict()``.
         counts: Number of layers so far, by attribute without number.
@@ -135,7 +133,7 @@ class _Net:
     names: dict[int, str] = field(default_factory=dict)
 
     def add(self, ops: tuple[Op, ...], shape: Shape, modules: Any, depth: int = 1) -> None:
-        """Add ops; ``depth`` is 1 for the ops of the network, 2 for the ops of a residual sum, and so on."""
+        """``depth`` is 1 for the ops of the network, 2 for the ops of a residual sum, and so on."""
         for op, module in zip(ops, modules, strict=True):
             if isinstance(op, Residual):
                 shortcut = "shortcut" if depth == 1 else f"shortcut{depth}"

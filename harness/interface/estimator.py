@@ -64,7 +64,6 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     Attributes:
         classes_: Labels in the order of ``predict_proba``, the order of ``numpy.unique``.
         network_: Notation of the network.
-        parameters_: Number of parameters of the network.
         study_: The search, as returned by ``harness.search``.
         data_: Data set made from ``X`` and ``y``; a fifth of the images is the locked test part.
         verified_: Whether the network was verified at the target; if not, ``fit`` warns.
@@ -107,8 +106,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         available network predicts, and a UserWarning states the reason.
 
         Args:
-            X: Numbers of the shape (images, rows, columns[, channels]) or (series, steps). A table is read as series.
-            y: Labels, integers or texts, of the shape (images,) or (images, 1).
+            X: (images, rows, columns[, channels]) or (series, steps). A table is read as series.
+            y: Integers or texts, (images,) or (images, 1).
             groups: Group of each image, such as the person; no split divides a group, and verdicts count groups.
 
         Returns:
@@ -234,7 +233,6 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
         Args:
             X_test: Images that were not used before, in the form given to ``fit``.
-            y_test: Labels of the images.
             seeds: Number of seeds, at least 20.
             groups: Group of each image, required if ``fit`` was given groups; none of these groups may have been
                 fitted. The verdict then counts groups.
@@ -297,7 +295,6 @@ def _answer(study: Study) -> tuple[Trial | None, str]:
 
 
 def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the class probabilities of pixels, (images, classes of the data set)."""
     import torch
 
     with torch.no_grad():

@@ -69,7 +69,7 @@ class Format:
     def tensor_names(self, network: TrainedNetwork) -> Mapping[str, str]:
         """Return the names of the tensors in the files, by names in the state of the network; empty for equal names.
 
-        A safetensors file of the same export has these names too.
+        A safetensors file has these names too.
         """
         return {}
 
@@ -86,7 +86,7 @@ class Format:
         raise ContentError("this format has no code to compare")
 
     def tryout_page(self, record: Record, index: int, workspace: Workspace, images: ImageData) -> str:
-        """Return the HTML page that runs the network of a recorded seed; empty if the format has no such page."""
+        """Return the HTML page that runs the network of a recorded seed; empty without such a page."""
         return ""
 
 

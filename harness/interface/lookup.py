@@ -91,7 +91,7 @@ class NetworkArgument:
     Attributes:
         name: Preset, or name of the record; else empty.
         rows: Rows of a hash, a name, a trial or a study; else empty.
-        parts: Layers of a PyTorch module that the notation cannot express; else empty.
+        parts: Layers of a PyTorch module outside of the notation; else empty.
         translated_module: Name of the PyTorch module that was translated; else empty.
         tensor_names: Names of tensors in the user's module, by names in the state of the built network.
         records: All records of the workspace; None if the lookup has read no records (``records_in``).
@@ -138,7 +138,7 @@ _R = TypeVar("_R", "KnownRow", Record)
 
 
 def _with_recipe(rows: Sequence[_R], recipe: str | None) -> list[_R]:
-    """Return the rows with a recipe, which has a hash, or a name in the catalog or in the rows; None accepts all."""
+    """The recipe is a hash, or a name in the catalog or in the rows; None accepts all."""
     if recipe is None:
         return list(rows)
     hashes = (recipe, catalog_hash(recipe))
@@ -199,7 +199,7 @@ def _recipes_of(workspace: Workspace) -> dict[str, tuple[Recipe, str]]:
 
 
 def may_be_known(argument: str) -> bool:
-    """Return whether a text is a preset, or has the form of a network's hash or name."""
+    """Return whether a text is a preset, or has the form of a hash or name."""
     return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
 
 
@@ -265,7 +265,6 @@ def _network_of_text(text: str, workspace: Workspace, task: Task, only_notation:
 
 
 def _raise_hint(text: str, workspace: Workspace, error: NotationError) -> None:
-    """Raise an error with a hint for a text that was probably not meant as notation."""
     if os.path.isfile(text):  # False for text that cannot be a file name
         raise NotationError(f"{text!r} is a file", hint=_hint_of_file(text)) from error
     if re.fullmatch(r"[\w./~-]*\.[A-Za-z]\w*:?", text):
@@ -366,7 +365,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
 
     Args:
         dataset: Data set of the record; ``auto`` accepts all.
-        recipe: Name or hash of the recipe of the record; None accepts all.
+        recipe: Name or hash; None accepts all.
 
     Raises:
         ContentError: No record fits, or records with different recipes or data sets fit.
@@ -420,7 +419,7 @@ def _matches(name: str, row: Record | Result | LeaderboardRow) -> bool:
 
 
 def _known(name: str, workspace: Workspace) -> list[NetworkArgument]:
-    """Return the known networks with this name or beginning of a hash: of records, else of all remaining sources.
+    """Of records, else of all remaining sources, for a name or the beginning of a hash.
 
     A network is repeated for each row.
     """
@@ -432,7 +431,7 @@ def _known(name: str, workspace: Workspace) -> list[NetworkArgument]:
 
 
 def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recipe]) -> Iterator[NetworkArgument]:
-    """Yield matching networks of studies, leaderboard and claims; ``recipes`` are recorded recipes by hash."""
+    """``recipes`` are recorded recipes by hash."""
     hashes = set[str]()
     for study in read_studies(workspace):
         for run in study.results:

@@ -46,7 +46,7 @@ def _known_networks() -> Iterable[str]:
 
 
 class _FurtherOptions:
-    """Options that a search lacks, or that have a different meaning in a search; ``takes`` sets the defaults."""
+    """Options that a search lacks, or that have a different meaning in a search."""
 
     network = Option[Any, Any](
         None, "An ``Architecture``, the notation, a preset, a hash or name of the leaderboard, ``@FILE``, ``-`` for "

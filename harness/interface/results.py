@@ -59,10 +59,9 @@ class Explanation(_TextResult):
     """A network with an analysis.
 
     Attributes:
-        analysis: Parameters, MACs, shapes and receptive field of the network and of each op.
         checks: Counts of torch, torchsummary and fvcore; None if not requested.
         fit: Flash, RAM and time of the network on a chip; None if no chip was named.
-        parts: Layers of a PyTorch module that the notation cannot express; empty for a network of the notation.
+        parts: Layers of a PyTorch module outside of the notation; else empty.
     """
 
     architecture: Architecture
@@ -171,7 +170,7 @@ class Trained(_TextResult):
 
     Attributes:
         result: Validation accuracy, history, times and weight digest of the run.
-        module: The trained network, a module from raw numbers to logits as returned by ``harness.load``.
+        module: The trained network, as returned by ``harness.load``.
     """
 
     result: Result
@@ -303,7 +302,7 @@ class Exported(_TextResult):
 
     Attributes:
         facts: The JSON document that ``harness export --json`` prints.
-        texts: For each format the results of the check of the files, such as "3 errors on 100 training images".
+        texts: The check of each format, such as "3 errors on 100 training images".
     """
 
     facts: Mapping[str, Any]
@@ -345,7 +344,7 @@ class VerificationResult(_TextResult):
     of the seeds of this call only; the key ``row`` has the leaderboard row.
 
     Attributes:
-        verdict: Record, leaderboard row and runs of the verification.
+        verdict: Record, leaderboard row and runs.
     """
 
     verdict: Verification
@@ -362,7 +361,7 @@ class VerificationResult(_TextResult):
 
     @property
     def mean_pct(self) -> float | None:
-        """Mean test accuracy over all seeds of the row, in per cent."""
+        """Mean test accuracy over all seeds of the row."""
         return self.verdict.row.mean_test_accuracy_pct
 
     @property
@@ -539,7 +538,7 @@ class Study(_TextResult):
 
     @property
     def outcome(self) -> str:
-        """Verdict on the study: ``proved``, ``probable``, ``not reached``, or ``not reached yet`` before the end."""
+        """Verdict: ``proved``, ``probable``, ``not reached``, or ``not reached yet`` before the end."""
         return str(self._ending.outcome)
 
     @property
@@ -568,7 +567,7 @@ class Study(_TextResult):
 
     @property
     def records(self) -> list[Record]:
-        """Records of the networks that the study verified, including records that already existed."""
+        """Records of the networks that the study verified."""
         from harness.evidence.record import read_all
 
         task = (self.config.dataset, self.config.target_pct)

@@ -214,7 +214,7 @@ def _observer(name: str, purpose: str = "") -> Any:
 
 
 def _listeners(state: StudyState, request: SearchRequest, progress: Reporter, stack: ExitStack) -> Iterator[Observer]:
-    """Yield the observers of ``--log`` and of ``on_event``; closing each waits up to 30 s (``Listener.close``)."""
+    """Of ``--log`` and ``on_event``; closing each waits up to 30 s (``Listener.close``)."""
     for name in dict.fromkeys(request.log):
         progress.show(f"opening the log {name}")
         try:
@@ -313,7 +313,7 @@ class SearchReporter(Reporter):
         super().say(f"{seconds // 60}:{seconds % 60:02d}  {line}", style)
 
     def on_tick(self, moment: Moment) -> None:
-        """Update the bar, or print a status line at intervals if there is no bar; print each new nearest miss."""
+        """Update the bar, or print a status line at intervals; print each new nearest miss."""
         # An idle worker would wait up to some seconds for the report.
         is_changing = self._moment is None or moment.running != self._moment.running
         has_waiting_worker = is_changing and moment.running < len(moment.jobs)
@@ -385,7 +385,7 @@ class SearchReporter(Reporter):
         self.say(f"{network}: {run.status}, {outcome}, {run.train_seconds:.0f} s")
 
     def _say_or_postpone_refutation(self, candidate: Candidate) -> None:
-        """Print a failed confirmation, unless a further seed of the network is training and may still confirm."""
+        """A further seed of the network that is training may still confirm."""
         trial = candidate.proposal.trial
         # As of the last tick, with the job that has just ended.
         jobs = () if self._moment is None else self._moment.jobs

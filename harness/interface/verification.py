@@ -109,7 +109,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
 def _network_and_row(
     request: VerifyRequest, task: Task, workspace: Workspace
 ) -> tuple[NetworkArgument, KnownRow | None]:
-    """Return the network, and the row that sets options which the request leaves open; None without such a row."""
+    """Return the network, and the row that sets open options, if any."""
     argument = network_argument(request.network, workspace, task)
     if isinstance(request.network, Trial | Study):
         return argument, argument.rows[0]

@@ -34,7 +34,6 @@ class NetworkSeed:
 
     Attributes:
         dataset: Data set of the network's row, else the requested data set, which may be ``auto``.
-        index: Index of the seed.
         record: None without a record.
         retrain: Train again, even if weights are kept.
     """
@@ -59,11 +58,10 @@ class TrainedNetwork:
     Attributes:
         model: Torch module in evaluation mode, on a CPU.
         about: Metadata for the exported files.
-        run: Result of the training, or the recorded run.
         match: A value of ``harness.evidence.record.match``, or ``repeated`` for kept weights of a repeated training
             whose last bits differ.
         epochs: Number of epochs trained now; None for kept weights.
-        names: Names of tensors in a safetensors file, by names in the state of ``model``; empty for the same names.
+        names: Names of tensors in a safetensors file, by names in the state of ``model``; empty for equal names.
     """
 
     seed: NetworkSeed
@@ -87,7 +85,7 @@ class TrainedNetwork:
 
     @property
     def recorded_run(self) -> SeedRun | None:
-        """Recorded run with these weights; None if no record has these weights."""
+        """Recorded run with these weights, or None."""
         return self.seed.run if self.match in ("identical", "repeated") else None
 
 
@@ -158,7 +156,7 @@ def trained_network(
 
 
 def _trained_again(seed: NetworkSeed, images: ImageData, *, device: str, engine: str) -> tuple[Result, Training]:
-    """Train a seed on all training images, a recorded seed with the beacon and the engine of the record."""
+    """A recorded seed is trained with the beacon and the engine of the record."""
     from harness.training.native.engine import engine_of_repeat
     from harness.training.run import Job
 

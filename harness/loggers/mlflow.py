@@ -16,7 +16,7 @@ from harness.system.user_code import Listener, guarding_user_code
 
 
 def mlflow(state: StudyState, say: Callable[[str], None], address: str) -> Listener:
-    """Return an observer that writes to an experiment with the name of the study; ``address`` has no effect.
+    """Return an observer that writes to an experiment with the name of the study.
 
     Raises:
         UsageError: The server does not answer within 60 s.

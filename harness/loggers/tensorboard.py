@@ -18,7 +18,7 @@ from harness.system.user_code import Listener, guarding_user_code
 
 
 def tensorboard(state: StudyState, say: Callable[[str], None], address: str) -> Listener:
-    """Return an observer that writes to ``tensorboard/`` in the folder of the study; ``address`` has no effect.
+    """Return an observer that writes to ``tensorboard/`` in the folder of the study.
 
     Raises:
         UsageError: The file cannot be written.

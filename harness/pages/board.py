@@ -31,9 +31,9 @@ class _BoardEntry(NamedTuple):
 
     Attributes:
         accuracy_pct: Mean test accuracy; validation accuracy for the tier ``searched``; None if unknown.
-        errors: Number of wrong test images per seed; empty without a record.
-        allowed_errors: Largest number of wrong test images that reaches the target; 0 without a record.
-        commands: Pairs of a command line and a description of the effect.
+        errors: Wrong test images per seed; empty without a record.
+        allowed_errors: Most wrong test images that reach the target; 0 without a record.
+        commands: Pairs of command line and effect.
     """
 
     row: LeaderboardRow
@@ -121,7 +121,6 @@ def write_leaderboard(workspace: Workspace, survey: Survey) -> Path:
 
 
 def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
-    """Return the template variables of the groups; the chart shows all targets of the first data set."""
     rows = []
     for number, group in enumerate(groups, start=1):
         for index, entry in enumerate(group.entries, start=1):

@@ -134,7 +134,7 @@ def point_styles(field: str, kinds: Mapping[str, tuple[str, str]], present: Iter
 
 
 def tooltips(*fields: str) -> list[alt.Tooltip]:
-    """Return tooltips of fields, each written as ``FIELD|TITLE|FORMAT``; title and format may be omitted."""
+    """Return tooltips of fields, written as ``FIELD|TITLE|FORMAT``; title and format may be missing."""
     channels = []
     for field in fields:
         name, title, number_format = [*field.split("|"), "", ""][:3]

@@ -40,7 +40,7 @@ def data_page(data: ImageData, facts: dict[str, Any], description_lines: Sequenc
 
 
 def _strip(images: np.ndarray[Any, Any]) -> str:
-    """Return images side by side as a PNG data URI: in colour with three channels, else the first channel in grey."""
+    """Return images side by side as a PNG data URI, in colour with three channels, else the first channel in grey."""
     mode = "RGB" if images.shape[1] == 3 else "L"
     rows, columns = images.shape[2:]
     scale = _EDGE / max(rows, columns)

@@ -153,7 +153,7 @@ def time_spent(info: StudyFacts) -> _LabelledValues:
 
 
 def _worker_seconds(info: StudyFacts) -> float | None:
-    """Return the worker seconds of all sessions together; None if a session does not record the number of workers."""
+    """None if a session does not record the number of workers."""
     seconds = 0.0
     # Each session lasts until the next session begins.
     ends = [*(entry.elapsed for entry in info.sessions[1:]), info.elapsed]
@@ -191,7 +191,7 @@ def progress(info: StudyFacts) -> dict[str, Any]:
 
 
 def _running(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return the first runs in progress: network, seconds since the start, planned epochs and last rung reached.
+    """Return the first runs in progress, with seconds since the start.
 
     A first run starts when the network is proposed, as the log has no event for the start.
     """
@@ -214,7 +214,7 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
 
 
 def _reached(run: Result | None, threshold_pct: float) -> bool | None:
-    """Return whether a run met the threshold; False if diverged, None if missing, failed or ended at a rung."""
+    """False if diverged, None if missing, failed or ended at a rung."""
     if run is None or run.status not in (Status.COMPLETE, Status.DIVERGED):
         return None
     errors = run.validation

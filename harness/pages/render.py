@@ -54,11 +54,9 @@ def page(
 
     Args:
         template: Name of a file in the folder ``templates`` of ``package`` that extends ``base.html``.
-        package: Package with the template, styles and scripts.
         charts: Altair charts by the name that the template passes to ``figure``; None is left out. A named table of
             rows is embedded once, also if several charts use it.
         rows_by_name: Further tables of rows, which the scripts read as ``page.datasets``.
-        **facts: Variables of the template.
     """
     from altair import Undefined
 
@@ -111,7 +109,7 @@ def _by_column(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
 
 
 def markdown(template: str, **facts: object) -> str:
-    """Return the text of a Markdown template; the template itself escapes values with filters."""
+    """Return the text of a Markdown template, which escapes values with filters."""
     # The no-break spaces of ``_printable`` are for HTML.
     return _environment(_PACKAGE).get_template(template).render(**facts).replace("\N{NO-BREAK SPACE}%", " %")
 
@@ -404,7 +402,7 @@ def _image_size(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def _image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
-    """Return grey pixels (bytes, row by row) as a PNG data URI with 16 shades, or as an SVG line if it is a series."""
+    """Return grey pixels (bytes, row by row) as a PNG data URI with 16 shades; a series as an SVG line."""
     from PIL import Image
 
     if 1 in shape:

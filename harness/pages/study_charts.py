@@ -37,7 +37,7 @@ def charts_of(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return the data set ``networks``, a row per network, used by charts, filters and figures."""
+    """Return the data set ``networks``, a row per network, for charts, filters and figures."""
     front = {network.hash for network in front_of(info.networks)}
     end_minutes = {number: round(seconds / 60, 2) for number, seconds in history.first_ends(info).items()}
     rows: list[dict[str, Any]] = []
@@ -72,7 +72,6 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _name_axis(field: str, names: list[str] | None = None) -> Any:
-    """Return an axis with a line per name, in the order of ``names``, else in the order of the data."""
     # Of more than 30 characters, broken after the last space or hyphen of the first 27.
     lines = r"split(replace(datum.label, regexp('(?=.{31})(.{1,26}[ -])', 'g'), '$1\n'), '\n')"
     axis = alt.Axis(labelLimit=280, labelExpr=lines, domain=False, ticks=False)
@@ -80,7 +79,6 @@ def _name_axis(field: str, names: list[str] | None = None) -> Any:
 
 
 def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, is_logarithmic: bool = False) -> Any:
-    """Return a bar chart of (name, value) pairs with the title of the values in the tooltips; None without values."""
     if not values:
         return None
     rows: list[Row] = []
@@ -153,7 +151,6 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
 
 
 def _tested_networks(info: StudyFacts) -> list[Row]:
-    """Return rows of the study's networks with a test accuracy, and of the three cheapest further leaderboard rows."""
     metric = info.config.minimised[0]
     bits_by_key = {(record.key, False): record.recipe.weight_bits for record in info.evidence.records}
 
@@ -183,7 +180,6 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
 
 
 def _level_texts(config: StudyConfig) -> dict[float, str]:
-    """Return the texts of threshold and target by level, or only of the target if both are equal."""
     target = f"target {config.target_pct:g} %"
     return {config.threshold_pct: f"threshold {config.threshold_text}", config.target_pct: target}
 
@@ -205,7 +201,7 @@ _FATES = {"trained": (Colour.GREY, "circle"), "confirmed": (Colour.BLUE, "square
 
 
 def _fate(network: PageNetwork) -> str | None:
-    """Return a key of ``_FATES``, or None; a network that missed the target on the test images is ``trained``."""
+    """A network that missed the target on the test images is ``trained``."""
     if network.row is not None:
         return "tested" if network.row.reached else "trained"
     if network.state.is_confirmed:

@@ -51,7 +51,6 @@ class PageNetwork:
     a complete run. Accuracies and ``first`` are of runs with this number; ``remark`` and ``runs`` cover all runs.
 
     Attributes:
-        cost: Cost in the first minimised metric.
         second: Cost in the second metric, if any.
         label: Name from family and size with the first digits of the hash, such as ``posed-1462 1a2b3c``, or the digits
             alone.
@@ -217,7 +216,7 @@ def _by_length(results: Sequence[Result], decision: StateDecision | None) -> tup
 
 
 def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float | None]) -> tuple[str, list[Result]]:
-    """Return why runs with an equal number of epochs ended early, and the runs whose accuracies count.
+    """Return why runs of equally many epochs ended early, and the runs whose accuracies count.
 
     The text may be empty. The complete runs count, else the pruned runs.
     """
@@ -234,7 +233,7 @@ def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float 
 
 
 def _rung_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:
-    """Return the rung at which a run ended; if pruned also its errors, and the 10 % quantile of the forecast errors."""
+    """With the errors if pruned, and the 10 % quantile of the forecast errors."""
     place_text = f"in trial {run.trial} at epoch {run.trained_epochs} of {run.recipe.epochs}"
     predicted_pct = None if run.trial is None else predicted_pct_by_trial.get(run.trial)
     if predicted_pct is None or run.validation_errors is None or run.validation_size is None:
@@ -278,11 +277,9 @@ class StudyFacts:
         measured: Networks with a record for this data set and target, found by any study.
         origins: Source of each value of the configuration, such as ``default`` or ``call``.
         past_trainings: Prior observations of the surrogate; None if not recorded.
-        is_at_work: Whether a program works in the folder now.
-        is_searching: Whether in addition a session is in progress: the search has begun, and has not ended.
-        ending: End of the search, or its state while it runs.
-        results: All finished runs, first runs and fresh seeds, by trial; verifications are in records.
-        elapsed: Seconds of all sessions together.
+        is_searching: Whether a session is in progress, at work in the folder now.
+        ending: End or state of the search.
+        results: All finished runs, by trial; verifications are in records.
         last_utc: Time of the last event; empty without events.
         time_limit: Time limit of all sessions together in seconds, as stated in the last session; None if unknown or
             unlimited.
@@ -367,7 +364,7 @@ def read_study(
 
 
 def _inspections_of(record: Record, workspace: Workspace) -> tuple[Inspection, ...]:
-    """Return the inspections of the recorded weights; inspections of a rerun with different weights are skipped."""
+    """Inspections of a rerun with different weights are skipped."""
     weights = {run.index: run.weights_sha256 for run in record.seeds}
     inspections = read_inspections(workspace.runs, record.stem)
     return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)

@@ -26,7 +26,7 @@ from harness.system.files import Workspace
 from harness.system.statistics import ClassScores
 from harness.training.result import Inspection, Status, finite, unpacked
 
-_MIN_NETWORKS = 50  # of a study; with fewer, the estimate of wrong pruning is too uncertain to be shown
+_MIN_NETWORKS = 50  # with fewer, the estimate of wrong pruning is too uncertain
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, state: StudyState | None = None) -> Path:
@@ -82,7 +82,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
 
 
 def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
-    """Return a filter of the table of networks for each minimised metric, the parameters and the validation accuracy.
+    """Return filters of the table for each minimised metric, the parameters and the validation accuracy.
 
     A filter is the title, the field of ``networks_rows``, and the names of the input elements of the limits.
     """
@@ -120,7 +120,7 @@ def _commands(info: StudyFacts) -> list[str]:
 
 
 def _weights(info: StudyFacts) -> str:
-    """Return the path, relative to the study, of the first kept weights of the answer; empty if none are kept."""
+    """The path is relative to the study; empty without kept weights."""
     if info.record is None:
         return ""
     folder = info.study.folder
@@ -205,7 +205,6 @@ _COLUMNS = (
 
 
 def _table_rows(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return a row per network, best first, with the keys ``_COLUMNS``; unknown values are None."""
     task = info.study.data.task
     rows = []
     for rank, network in enumerate(info.networks, start=1):
@@ -292,8 +291,8 @@ class _Mistakes(NamedTuple):
     """Mistakes of a network on the test set over all recorded seeds.
 
     Attributes:
-        mistakes: Images, by number of wrong seeds, largest first, then by index.
-        confusion: Number of images by label (row) and predicted class (column), summed over the seeds; None if unknown.
+        mistakes: By number of wrong seeds, largest first, then by index.
+        confusion: Images by label (row) and predicted class (column), over all seeds; None if unknown.
         scores: Scores of each class over all seeds; empty if ``confusion`` is unknown.
         image_shape: Rows and columns of an image; None without an inspection.
         roc_auc: Mean area under the ROC curve over the inspected seeds; None for more than two classes.

@@ -24,7 +24,7 @@ from harness.system.errors import ContentError
 from harness.system.user_code import is_users_file
 from harness.training.user_modules.execution import BATCH, arguments_of, exported, quiet
 
-_SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, which a translation leaves out
+_SOFTMAXES = ("softmax", "log_softmax")  # after the logits, left out of a translation
 _AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # keep the order of the classes
 _MAX_OPERATORS = 12  # operators of a recognised op
 _REDUCTIONS = ("adaptive_avg_pool2d", "mean", "pixel_unshuffle", "avg_pool2d", "max_pool2d")
@@ -37,7 +37,7 @@ class Untranslatable(ContentError):
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A residual sum in a recorded graph; ``steps`` are the operators of the branch, in order of execution."""
+    """A residual sum in a recorded graph; ``steps`` are the operators of the branch."""
 
     steps: tuple[Step, ...]
 
@@ -63,7 +63,7 @@ class ModuleGraph:
     Attributes:
         steps: Operators from the images to the logits, in order of execution.
         notes: Sentences about operators that were left out or are computed differently.
-        final: Function that the module applies to the logits, such as a softmax, or the identity.
+        final: Function applied to the logits, such as a softmax, or the identity.
         position: Index of the logits among all tensors that the module returns.
     """
 
@@ -255,7 +255,7 @@ class ModuleGraph:
 
 
 def operators(steps: Sequence[Step]) -> Iterator[Node]:
-    """Yield all operators of a sequence that become an op each, in order of execution."""
+    """Yield the operators that become an op each, in order of execution."""
     for step in steps:
         if isinstance(step, Sum):
             yield from operators(step.steps)

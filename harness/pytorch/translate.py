@@ -35,7 +35,7 @@ from harness.training.torch_network import TorchNetwork, build
 from harness.training.user_modules.execution import BATCH, arguments_of, quiet
 
 _OUTPUT_TOLERANCE = 1e-5  # of outputs, divided by the largest output if this exceeds 1
-_GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters
+_GRADIENT_TOLERANCE = 1e-4  # of the gradients of the parameters
 # In training, rounding errors grow if the values of a channel are nearly equal in a batch.
 _TRAINING_TOLERANCE = 1e-3
 _CHECKED_IMAGES = 8  # in the batch of the check
@@ -179,7 +179,7 @@ class _Reader:
         return translator(self, node)
 
     def _check_shape(self, node: Node) -> None:
-        """Raise Untranslatable unless the result of an operator is the map, flattened or with poses joined."""
+        """The result of an operator must be the map, flattened or with poses joined."""
         batch, *recorded_shape = shape_of(node)
         allowed_shapes = [self._shape, (math.prod(self._shape),)]
         allowed_shapes += [(self._shape[0] // poses, math.prod(self._shape[1:]) * poses) for poses in _POSES]
@@ -211,7 +211,7 @@ class _Reader:
         return names
 
     def _poses_of(self, value: Node, in_poses: Callable[[Tensor, int], Tensor]) -> int:
-        """Return the number of poses in which a tensor of an op repeats a parameter; 1 for the parameter itself."""
+        """The number of poses in which a tensor repeats a parameter; 1 for the parameter itself."""
         (source,) = self._graph.sources(value)
         if self._graph.name_of(value) is not None:
             return 1
@@ -426,7 +426,7 @@ _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
 
 
 class _WithoutDropout(TorchFunctionMode):
-    """Context in which dropout is the identity; ``rates`` are the rates of the dropouts that would have been active."""
+    """Context in which dropout is the identity; ``rates`` are the rates of the active dropouts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -457,7 +457,6 @@ class _Check:
     task: Task
 
     def run(self) -> TorchNetwork:
-        """Return the network of the translation; raise Untranslatable if network and module differ."""
         translation = self.translation
         names_in_use = {name for names in translation.weights for name in names.values()}
         count = sum(parameter.numel() for name, parameter in self.module.named_parameters() if name in names_in_use)

@@ -53,7 +53,7 @@ _CERTAIN = 1 - 1e-12  # largest probability, as log(1 - p) must be finite
 _SHORTLIST_FACTOR = 4  # compared choices, per choice of a batch
 _DOUBT_SD = 1.0  # largest difference to the best z of a training in doubt
 _MAX_RANKED = 1_000  # choices; more than ``finder`` mutates
-_CALIBRATION_WEIGHT = 1.0  # prior predicted confirmations (diary 141)
+_CALIBRATION_WEIGHT = 1.0  # in prior predicted confirmations (diary 141)
 _MIN_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
 # Smallest p, once there is an incumbent, if the training would use the time of a second verification. Of 242 candidates
 # with a smaller p, 1 was confirmed (diary 102).
@@ -88,7 +88,7 @@ class NetworkOption:
         return cls(draw, analysis, network.hash, cost, row, step_macs_of(analysis), network.family)
 
     def proposal(self, trial: int, rule: str, epochs: int | None, chance: float | None = None) -> Proposal:
-        """Return the proposal of a training of ``epochs`` epochs."""
+        """Return the proposal of a training."""
         return Proposal(
             trial=trial,
             architecture=self.draw.architecture,
@@ -101,7 +101,7 @@ class NetworkOption:
         )
 
     def seconds(self, epochs: int, time_left: TimeLeft) -> float:
-        """Return the expected seconds of a training of ``epochs`` epochs."""
+        """Return the expected seconds of a training."""
         return time_left.training_seconds(epochs, self.step_macs, self.family)
 
     def fits(self, epochs: int, time_left: TimeLeft) -> bool:
@@ -142,8 +142,7 @@ def calibration_of(candidates: Iterable[Candidate]) -> dict[str, float]:
 
     This is the posterior mean of a Poisson rate with a Gamma(w, w) prior. A candidate that passed its first run and is
     neither confirmed nor refuted counts as ``chance_to_confirm`` confirmations; a candidate that is trained again for
-    fewer epochs (``shorter_epochs``) does not count. The factor lowers p for families that the surrogate overestimates
-    on this data set.
+    fewer epochs (``shorter_epochs``) does not count.
     """
     chance_sums: dict[str, float] = defaultdict(float)
     confirmations: dict[str, float] = defaultdict(float)
@@ -214,7 +213,7 @@ class Acquisition:
         cost_bound: Exclusive upper bound of the cost.
         open_candidates: Cost and probability of confirmation of each candidate in training or confirmation.
         has_incumbent: Whether a candidate is confirmed and has not missed the target on the test images.
-        seeds: Smallest number of fresh seeds of a confirmation, n.
+        seeds: Fewest fresh seeds of a confirmation, n.
         confirmed_share: Largest mean error that n fresh seeds confirm, as a share of the allowed error.
         has_prior: Whether the surrogate has prior observations or a transfer mean.
     """

@@ -89,7 +89,6 @@ class SearchAnswer:
 
     @property
     def _printed_advice(self) -> Advised | None:
-        """Advice for the terminal; None if no obstacle prevented a (smaller) answer."""
         advice = self.ending.advice
         return advice if advice is not None and advice.why else None
 

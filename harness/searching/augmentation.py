@@ -123,7 +123,6 @@ def _epochs(network: Architecture, data: Dataset, effort: Effort) -> int:
 
 
 def _errors_of(network: Architecture, epochs: int, executor: Executor, effort: Effort) -> dict[str, list[float]]:
-    """Return the validation errors of a network in per cent, by recipe, on the seeds that each recipe has trained."""
     jobs = [
         Job(
             architecture=network,

@@ -57,7 +57,7 @@ def baseline_epochs(option: NetworkOption, lengths: Iterable[int], time_left: Ti
 
 
 def trials_beside_baselines(candidates: Iterable[Candidate]) -> int:
-    """Return the number of trials that count towards ``Effort.trials``: all except the baselines."""
+    """Return the number of trials that count towards ``Effort.trials``."""
     return len([candidate for candidate in candidates if candidate.proposal.origin != BASELINE])
 
 
@@ -70,7 +70,7 @@ def best_linear(candidates: Iterable[Candidate]) -> Result | None:
 
 
 def linear_lines(run: Result | None) -> list[str]:
-    """Return the line on the linear baseline for people; empty for None."""
+    """Return the line on the linear baseline; empty for None."""
     if run is None:
         return []
     accuracy = f"validation accuracy {run.required_validation.accuracy_pct:.2f} %"
@@ -78,7 +78,7 @@ def linear_lines(run: Result | None) -> list[str]:
 
 
 def linear_document(run: Result | None) -> dict[str, Any] | None:
-    """Return the run of a linear baseline as plain JSON values; None for None."""
+    """Return the run of a linear baseline as JSON values; None for None."""
     if run is None:
         return None
     return {"hash": run.hash, "parameters": run.parameters, "validation_accuracy_pct": run.validation_accuracy_pct}

@@ -58,7 +58,6 @@ def _verified(
     on_event: Callable[[WorkerEvent], None],
     say: Callable[[str], None],
 ) -> Verification | None:
-    """Verify a candidate and log the verdict; if the time left is too short, log ``Postponed`` and return None."""
     evidence = read_evidence(plan.workspace)
     verification = _verification(plan, search, winner)
     # Another search or the command ``verify`` may have declared further seeds.

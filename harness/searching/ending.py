@@ -68,8 +68,8 @@ class Ending:
 
     Attributes:
         answer: Sentence with the verdict, on the network or on the networks trained without an answer.
-        shortfall: Sentence on the test errors of a network that is not proved or probable; else empty.
-        caveat: Sentence on the limits of the proof, or on the proof that is lacking; may be empty.
+        shortfall: Sentence on the test errors of a network without a proof; else empty.
+        caveat: Sentence on the limits or the lack of the proof; may be empty.
         missed: Further networks that missed the target on the test images, each with a sentence.
         reason: Why the search ended, a phrase that continues "the search".
         advice: Next command; None while the search runs, or without a logged command.
@@ -113,7 +113,7 @@ def _key_and_recipe(config: StudyConfig, network_hash: str, epochs: int | None) 
 
 
 def verify_arguments(config: StudyConfig, network_hash: str, epochs: int | None) -> tuple[str, ...]:
-    """Return the arguments of the command that verifies a network of a study; ``epochs`` as in ``Proposal``."""
+    """Return the arguments of the command that verifies a network; ``epochs`` as in ``Proposal``."""
     key, recipe_name = _key_and_recipe(config, network_hash, epochs)
     return key.arguments("verify", recipe_name)
 
@@ -258,7 +258,7 @@ def _why_ended(state: StudyState, event: SessionEnded, elapsed: float) -> str:
 def _next_advice(
     state: StudyState, standing: StudyVerdict, verdict: Verification | None, *, is_at_work: bool
 ) -> Advised | None:
-    """Return the logged advice or, if the log has none that holds, the command that continues the study."""
+    """The logged advice or, if the log has none that holds, the command that continues the study."""
     sessions = state.of_kind(SessionBegan)
     # Without the path of the program.
     again = sessions[-1].event.command[1:] if sessions else ()
@@ -276,7 +276,7 @@ def _next_advice(
 
 
 def _logged_advice(state: StudyState, verdict: Verification | None) -> Advised | None:
-    """Return the advice at the end of the search, unless a later session or record has superseded the advice."""
+    """A later session or record may have superseded the advice."""
     entries = state.of_kind(Advised)
     if not entries or entries[-1].elapsed < state.of_kind(SessionEnded)[-1].elapsed:
         return None
@@ -452,7 +452,6 @@ def _doubled_limit(state: StudyState, stated_options: Mapping[str, tuple[str, ..
 
 
 def _more_effort(state: StudyState, sentences: tuple[str, ...], effect: str, workspace: Workspace) -> Advised:
-    """Return the advice to double the limit of trials, if this limit ended the search, else of time, if limited."""
     end = _end_of(state)
     if end.reason == EndReason.TRIALS:
         trials = max(1, trials_beside_baselines(state.candidates.values()), end.trials or 1)
@@ -469,7 +468,6 @@ def _search_again(
     state: StudyState, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], effect: str,
     workspace: Workspace,
 ) -> Advised:  # fmt: skip
-    """Return the advice to repeat the command of the last session with changed options, values by flag."""
     from harness.searching.augmentation import SHORT_CHOICE, recipe_for
 
     options = {**_stated_options(state), **{flag: (value,) for flag, value in changes.items()}}
@@ -483,7 +481,7 @@ def _search_again(
 
 
 def search_arguments(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the arguments of a search command; an option with several values is repeated."""
+    """Return the arguments of a search command, repeated for several values."""
     return "search", *(text for flag, values in stated_options.items() for value in values for text in (flag, value))
 
 

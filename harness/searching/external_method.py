@@ -37,11 +37,10 @@ class Problem:
     """Search problem, passed to the function of a method at the start of a search or repeat.
 
     Attributes:
-        space: Full definition of the search space.
-        input_shape: Image shape (channels, rows, columns).
+        space: Full definition.
+        input_shape: (channels, rows, columns).
         target_pct: Validation accuracy to reach (the threshold), in %.
         epochs: Training epochs of a network; fewer if the time left is short.
-        seed: Seed of the search or the repeat.
         rungs: Epochs, ascending, after which ``Stop`` is called; without the last epoch.
         networks: All networks that may be proposed, if the space is small enough for a list; else None.
     """
@@ -59,7 +58,7 @@ class Problem:
 
     @property
     def task(self) -> Task:
-        """Input shape and number of classes of a network, needed to parse the space."""
+        """Input shape and number of classes, needed to parse the space."""
         return Task(self.input_shape, self.classes)
 
 
@@ -152,8 +151,7 @@ class Asker:
         """Return the next proposal; without a network after too many known or infeasible answers in a row.
 
         Raises:
-            ContentError: An answer is not a network, or the search space, the budget or ``Problem.networks`` excludes
-                the network.
+            ContentError: An answer is not a network, or is not allowed.
         """
         candidates = inquiry.candidates
         time_left = inquiry.time_left
@@ -222,7 +220,7 @@ def shown(answer: str) -> str:
 
 
 def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | None:
-    """Start the user-defined method of a study and return its proposer; None if the study has no such method.
+    """Start the user-defined method of a study and return its proposer; None without a method.
 
     Raises:
         UsageError: The function of the method cannot be imported.

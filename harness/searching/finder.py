@@ -191,7 +191,7 @@ class Finder:
         return option if has_time else Feasibility(feasibility.analysis, NO_TIME)
 
     def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, rule: str, **further: Any) -> None:
-        """Append a ``Rejected`` event to ``rejected_proposals``; ``further`` are additional fields of the event."""
+        """Append a ``Rejected`` event with the fields ``further``."""
         parameters = feasibility.analysis.parameters if feasibility.analysis else None
         facts = {"reason": str(feasibility.reason), "hash": network.architecture.hash, **further}
         event = Rejected(origin=rule, budget=self.max_cost, parameters=parameters, **facts)
@@ -231,7 +231,7 @@ class Finder:
                 yield outcome
 
     def acquisition(self) -> Acquisition:
-        """Return the acquisition function of this inquiry, with a surrogate fitted to all observations."""
+        """Return the acquisition function, with a surrogate fitted to all observations."""
         config = self.config
         allowed_errors = (100 - config.threshold_pct) * 100  # errors per ``IMAGES`` validation images
         firsts = (candidate.first_run for candidate in self.candidates.values())
@@ -266,7 +266,6 @@ class Finder:
         return rates
 
     def _observations(self) -> list[Observation]:
-        """Return the latest observations of the study, filled up with prior observations, oldest first."""
         ratios = rung_ratios(self.candidates.values())
         observations = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
         latest = list(itertools.islice(filter(None, observations), _MAX_OBSERVATIONS))[::-1]

@@ -208,7 +208,6 @@ def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | Non
 
 
 def _options(finder: Finder, rng: random.Random) -> list[NetworkOption]:
-    """Return the proposed networks without the baselines, and up to ``_DRAWS`` draws; all networks of a small space."""
     if finder.listed_options is not None:
         return [option for option, _ in finder.listed_options if option.cost <= finder.max_cost]
     proposals = [each.proposal for each in finder.candidates.values() if each.proposal.origin != BASELINE]

@@ -123,7 +123,7 @@ def _chip_limits(chip: Chip, task: Task) -> tuple[Condition, ...]:
 
 
 def _limit(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:
-    """Return the lowest upper bound of a metric by the conditions and, unless a user states a bound, by draws."""
+    """The lowest upper bound by the conditions and, unless a user states a bound, by draws."""
     # The memory of a chip may exceed the need of all networks, and is then no useful limit.
     if upper_bounds([each for each in space.conditions if each not in chip_limits], metric):
         return min(upper_bounds(space.conditions, metric))

@@ -85,7 +85,7 @@ def open_search(
 
     Args:
         planning_seconds: Seconds spent on planning, counted as time of the search.
-        logs_forecast: Whether to log a forecast (``SearchForecast``) after the first ``_FORECAST_TRAININGS`` trainings.
+        logs_forecast: Log a forecast (``SearchForecast``) after the first ``_FORECAST_TRAININGS`` trainings.
     """
     config = state.config
     prior = knowledge(read_prior(state.folder) or (), config.recipe, state.data)
@@ -165,7 +165,7 @@ def choose(search: Search) -> events.WinnerChosen | None:
     target on fresh seeds are ordered by the probability that they pass the verification (``Search.likeliest``).
 
     Returns:
-        The winner; None if there is no candidate to choose from.
+        The winner; None without a candidate.
     """
     verdicts = search.state.verdicts
     may_look = scheduler.may_look(search.state)
@@ -206,7 +206,6 @@ def _stop_reason(search: Search) -> EndReason | None:
 
 
 def _next_job(search: Search) -> Job | None:
-    """Return a waiting job, else a confirmation, else the first run of a new network; None without a job for now."""
     if search.interrupted:
         return None
     if search.waiting:
@@ -220,7 +219,7 @@ def _next_job(search: Search) -> Job | None:
 
 
 def _propose(search: Search) -> Job | None:
-    """Log the next proposal and return the job of its first run; for two metrics, try all weights before giving up."""
+    """For two metrics, try all weights before giving up."""
     turns = len(WEIGHTS) if search.config.is_front else 1
     for number in range(turns):
         if number:
@@ -270,7 +269,7 @@ def _confirmable(search: Search, *, has_all_proposals: bool) -> Candidate | None
 
 
 def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
-    """Log the decision at a rung; queue the next part of the run before all waiting jobs, or end the run."""
+    """The next part of the run precedes all waiting jobs."""
     rung = scheduler.at_rung(result, search.state.ratios, search.config.threshold_pct, search.is_hopeless)
     shorter_epochs = _shorter_epochs(search, rung.trial, result)
     if shorter_epochs is not None:
@@ -335,7 +334,7 @@ def _end_run(search: Search, job: Job, result: Result, error_type: type[HarnessE
 
 
 def _log_incumbent(search: Search) -> None:
-    """Log the incumbent, or for two metrics the whole front, as confirmed, unless already logged."""
+    """For two metrics, the whole front is confirmed."""
     # For a single metric, the front is the incumbent.
     for candidate in confirmed_front(search.state.contenders.values()):
         if candidate.proposal.trial not in search.state.confirmations:

@@ -74,8 +74,6 @@ def _shape(text: str) -> Shape:
 
 
 class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """Converts a data set, or the path of a user's data, into the name of the data set."""
-
     name = "name or path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:

@@ -183,7 +183,7 @@ def _target_pct(data: Dataset, stated_pct: float | None) -> float:
 
 
 def _recipe(request: SearchRequest, data: Dataset, workspace: Workspace) -> tuple[NamedRecipe, tuple[str, ...]]:
-    """Return the recipe, and the names of the recipes to choose from by trainings, if the recipe is not known yet."""
+    """The names are the recipes to choose from by trainings, if the recipe is not known yet."""
     if request.trainer is not None:
         if request.recipe != AUTO:
             raise UsageError("the options recipe and trainer cannot be combined: the trainer replaces the recipe")
@@ -200,7 +200,6 @@ def _recipe(request: SearchRequest, data: Dataset, workspace: Workspace) -> tupl
 def _training(
     request: SearchRequest, data: Dataset, recipe: NamedRecipe, space: SearchSpace, device: torch.device
 ) -> TrainingChoice:
-    """Return engine and lengths of the trainings with a recipe; the native engine is compiled if necessary."""
     names = without_integer_form(space.op_types)
     if names and (request.chip is not None or recipe.recipe.precision == "int8"):
         need = "required by precision int8" if request.chip is None else "required by the chip"
@@ -233,7 +232,6 @@ def _with_recipe(
     source: DataLocation,
     workspace: Workspace,
 ) -> TrainingChoice:
-    """Return the training with a recipe in place of the recipes to choose from, see ``plan_search``."""
     if recipe_choice == "left open":
         return training
     if recipe_choice == "as in short searches":
@@ -341,7 +339,6 @@ def search_plan_json(plan: SearchPlan) -> dict[str, Any]:
 
 
 def _optional_keys(plan: SearchPlan) -> dict[str, Any]:
-    """Return the keys of ``search_plan_json`` that only some plans have, with the values."""
     config = plan.config
     # ``limited_space`` took the maximum over draws.
     drawn_limits = [
@@ -358,7 +355,7 @@ def _optional_keys(plan: SearchPlan) -> dict[str, Any]:
 
 
 def _training_seconds(plan: SearchPlan, count: FeasibleCount) -> list[float] | None:
-    """Return the seconds of the shortest and the longest training of a network of median cost; None without medians."""
+    """Of a network of median cost; None without medians."""
     if count.median_macs is None or count.median_numbers is None or count.median_parameters is None:
         return None
     pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(plan.config.recipe)

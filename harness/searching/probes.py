@@ -47,12 +47,11 @@ class Curve:
     steps); the largest network on all images for n epochs.
 
     Attributes:
-        parameters: Parameters of the middle and of the largest network.
         runs: Of the middle network on half of the images, on all images, and of the largest network.
         pictures_fall_pct: Per cent by which the errors fall if the number of images doubles.
-        pictures_deviation_pct: Standard deviation of ``pictures_fall_pct``, percentage points.
+        pictures_deviation_pct: Of ``pictures_fall_pct``, percentage points.
         parameters_fall_pct: Per cent by which the errors fall from the middle to the largest network.
-        parameters_deviation_pct: Standard deviation of ``parameters_fall_pct``, percentage points.
+        parameters_deviation_pct: Of ``parameters_fall_pct``, percentage points.
         more: Resource that lowers the errors more; ``both`` if both lower the errors but their difference is not
             significant; else ``chance``.
     """
@@ -74,7 +73,6 @@ class ProbeForecast:
         trained: Number of trained networks, including the baselines.
         seconds: Seconds of all trainings, including the start of the workers.
         linear: Best complete run of a linear baseline, if any.
-        curve: None if the time was too short.
     """
 
     plan: SearchPlan
@@ -149,7 +147,6 @@ class _Probes:
         return [candidate for candidate in self.search.state.candidates.values() if candidate.first_run is not None]
 
     def finder(self, seconds: float) -> Finder:
-        """Return a finder for networks whose training takes at most ``seconds``; infinite for no time limit."""
         search = self.search
         time_left = TimeLeft(
             search.timing.images,
@@ -164,7 +161,7 @@ class _Probes:
         return Finder(self.plan.space, search.config, inquiry, self.prior)
 
     def train(self, jobs: Iterable[Job | None]) -> list[tuple[Job, Result]]:
-        """Train the jobs until ``until``, and return the jobs that ended with their results, without crashed jobs.
+        """Train until ``until``, and return the ended jobs with results, without crashed jobs.
 
         ``jobs`` are taken one by one as workers become idle, so a generator can use earlier results; the generator
         yields None if there is no job until a running job has ended.
@@ -246,7 +243,7 @@ class _Probes:
         return replace(job, until_epoch=None, checkpoint=None)
 
     def curve(self) -> Curve | None:
-        """Train the networks of a ``Curve`` and return the comparison; None if the time is too short.
+        """None if the time is too short.
 
         n is the longest length that fits the time; further seeds are added if the time allows.
         """

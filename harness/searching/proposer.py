@@ -174,7 +174,6 @@ class Proposer:
     def _restore_answer(
         self, study: SamplerStudy, answer: Repeated | Rejected, candidates: Mapping[int, Candidate]
     ) -> None:
-        """Replay an answer of the sampler that was rejected or repeated."""
         if isinstance(answer, Rejected):
             is_ignored = answer.violation is None or answer.parameters is None
         else:
@@ -228,7 +227,7 @@ class Proposer:
         return None
 
     def _first_of(self, networks: list[Draw], rule: str, finder: Finder) -> Proposal | None:
-        """Propose the first network of a list that may be trained, and remove all networks up to this network."""
+        """Propose the first network that may be trained, and remove all networks up to this network."""
         while networks:
             network = networks.pop(0)
             if network.architecture.hash in finder.trials_by_hash:
@@ -240,7 +239,6 @@ class Proposer:
         return None
 
     def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
-        """Return the next choice of the latest batch, or the first choice of a new batch; None without a choice."""
         # Also for a choice of the latest batch, which ``restore`` cannot tell from a new choice.
         rng = random.Random(next(self.seeds))
         if self._batch_max_cost != finder.max_cost:
@@ -261,7 +259,7 @@ class Proposer:
         return self._registered(finder, first_choice.option, rule, first_choice)
 
     def _propose_by_sampler(self, study: SamplerStudy, finder: Finder) -> Proposal | None:
-        """Return the sampler's proposal, else a feasible uniform draw; None if ``DRAWS`` draws have no new network."""
+        """The sampler's proposal, else a feasible uniform draw; None if ``DRAWS`` draws have no new network."""
         limited_space = finder.limited_space
         for attempt in range(MAX_ANSWERS):
             trial, network = study.ask(limited_space, finder.trials_by_hash)

@@ -93,7 +93,7 @@ def _conditions(text: str) -> tuple[Condition, ...]:
 
 
 def _chip(text: str) -> Chip:
-    """Return the chip with this name, or the chip that ``@FILE.toml`` defines with the fields of ``chips.toml``.
+    """``@FILE.toml`` defines a chip with the fields of ``chips.toml``.
 
     The field ``core`` of the file is the name of a core in ``chips.toml``, or a table with the fields of a core.
     """
@@ -113,8 +113,6 @@ def _chip(text: str) -> Chip:
 
 
 class _CallbackType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """A function of the user, which only Python can pass."""
-
     name = "function"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -143,8 +141,6 @@ class _StartNetworksType(click.ParamType):  # type: ignore[type-arg]  # generic 
 
 
 class _SamplerName(_FunctionName):
-    """The name of a sampler, or a function of the user as a text."""
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """A user's function is called once, to check the sampler."""
         name = super().convert(value, param, ctx)

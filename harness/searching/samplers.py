@@ -39,7 +39,7 @@ def sampler_study(config: StudyConfig, seeds: Iterator[int]) -> SamplerStudy:
 
 
 def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | None:
-    """Start the user's method of a study, and return the proposer; None if the study has no such method.
+    """Start the user's method of a study, and return the proposer; None without a method.
 
     Raises:
         UsageError: The function of the method cannot be imported.

@@ -57,7 +57,7 @@ def turn_at(config: StudyConfig, trial: int) -> Turn:
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
-    """Return the epochs at which pruning is decided, for a recipe of ``epochs`` epochs."""
+    """Return the epochs at which pruning is decided."""
     return epochs_within((share * epochs for share in RUNG_SHARES), epochs)
 
 
@@ -140,7 +140,7 @@ def next_to_confirm(
         seconds: Expected seconds of a run of a candidate.
 
     Returns:
-        The candidate; None if no candidate is due another fresh seed.
+        The candidate; None if none is due a fresh seed.
     """
     confirmed_costs = [combined_cost(each.costs, turn.objective) for each in candidates if each.is_confirmed]
     cost_bound = min(confirmed_costs, default=turn.limit + 1)  # exclusive

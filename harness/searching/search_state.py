@@ -44,7 +44,7 @@ class Moment:
 
     Attributes:
         state: State of the study, which keeps changing.
-        jobs: None for an idle worker.
+        jobs: Per worker; None if idle.
         nodes: Cluster node of each job; an empty name on this machine.
     """
 
@@ -251,7 +251,7 @@ class Search:
         )
 
     def _to_verify(self) -> list[Candidate]:
-        """Return the unverified candidates still in time: of the front, or by cost up to one that passed."""
+        """Of the front, or by cost up to the first that passed; only candidates still in time."""
         if self.config.is_front:
             front = confirmed_front(self.state.contenders.values())
             candidates = [each for each in front if each.proposal.trial not in self.state.verdicts]
@@ -266,7 +266,7 @@ class Search:
         return candidates
 
     def closing_seconds(self) -> float:
-        """Return the seconds reserved for verifying the smallest confirmed candidate, or every network of a front.
+        """Return the seconds reserved for verifying the smallest confirmed candidate, or a whole front.
 
         Without a confirmed candidate whose verification still fits, the seconds are for the first network of
         ``likeliest`` whose verification does.

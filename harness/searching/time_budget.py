@@ -21,12 +21,12 @@ from harness.training.result import Result, Status
 # families, with a standard deviation of the log of 0.05 (diary 141).
 _NUMBER_MACS = 6.1  # per number of a map, through BN, rectifier, pooling and the gradients
 _PARAMETER_MACS = 20.0  # per parameter, for the optimizer's step, in a batch of 32
-_POINTWISE_MACS = 1.9  # additional cost per multiply-add of a 1x1 kernel
-_GROUPED_MACS = 0.6  # additional cost per multiply-add of a depthwise or grouped kernel
+_POINTWISE_MACS = 1.9  # in addition, per multiply-add of a 1x1 kernel
+_GROUPED_MACS = 0.6  # in addition, per multiply-add of a depthwise or grouped kernel
 # An epoch on 60,000 training images over an epoch on the search split's 50,000.
 VERIFY_FACTOR = 1.2
 _MAX_VERIFY_SEEDS = 8  # of a verification
-_FAMILY_SECONDS = 30.0  # s, added to measured and estimated seconds of a family, which shrinks the ratio towards 1
+_FAMILY_SECONDS = 30.0  # s, added to measured and estimated seconds, which shrinks the ratio towards 1
 _RECENT_RUNS = 8  # per node, that count for the pace (diary 141)
 CAUTION = 1.1  # safety factor on estimated seconds
 FEW_IMAGES = 10_000  # training images; with fewer, the shortest trainings take about a second
@@ -48,8 +48,7 @@ def step_macs_of(analysis: Analysis) -> float:
 def equivalent_macs(macs: int, numbers: int, parameters: int, grouped_macs: int = 0, pointwise_macs: int = 0) -> float:
     """Return the cost of a training step per image, in equivalent multiply-adds of kernels larger than 1x1.
 
-    ``numbers`` are of all maps; ``macs`` includes ``grouped_macs``, of depthwise and grouped kernels, and
-    ``pointwise_macs``, of 1x1 kernels.
+    ``numbers`` are of all maps; ``grouped_macs`` and ``pointwise_macs`` are parts of ``macs``.
     """
     kernels = macs + _GROUPED_MACS * grouped_macs + _POINTWISE_MACS * pointwise_macs
     return kernels + _NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
@@ -67,7 +66,7 @@ class Pace:
     recipe: Recipe | None = None
 
     def seconds(self, epochs: int, images: int, macs: float) -> float:
-        """Return the seconds of a training of ``epochs`` epochs over ``images`` images, without evaluations."""
+        """Return the seconds of a training, without evaluations."""
         overhead = 0 if self.recipe is None else self.recipe.start_overhead(epochs)
         return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * macs)
 
@@ -138,7 +137,7 @@ class Timing:
             self.slowdowns.setdefault(run.trial, []).append(self._slowdown(runs) or 1.0)
 
     def _slowdown(self, runs: Iterable[_Timed]) -> float | None:
-        """Return measured over estimated seconds of runs, corrected for the families; None without runs."""
+        """Corrected for the families; None without runs."""
         pairs = [(run.measured, run.estimated * self.family_factor(run.family)) for run in runs]
         estimate = math.fsum(estimate for _, estimate in pairs)
         return math.fsum(measured for measured, _ in pairs) / estimate if estimate else None
@@ -207,7 +206,7 @@ class Effort:
     Attributes:
         seconds: All sessions together, verification included; None for no limit.
         trials: Without the baselines; None for no limit.
-        engine: ``native`` or ``torch``; ``recorded`` for the runs of a table.
+        engine: ``native``, ``torch``, or ``recorded`` for a table.
     """
 
     seconds: float | None

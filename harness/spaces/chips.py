@@ -40,11 +40,10 @@ class Chip:
             raise ValueError("flash_bytes, ram_bytes and clock_hz of a chip must be above 0")
 
     def __str__(self) -> str:
-        """Return the name of the chip on the command line."""
         return f"@{self.file}" if self.file else self.name
 
     def limits(self, task: Task) -> tuple[Condition, Condition]:
-        """Return the limits of ``weight_bytes`` and ``ram_bytes`` for a network in C that is optimised for size.
+        """Return the limits of ``weight_bytes`` and ``ram_bytes`` for C optimised for size.
 
         A bound is negative if the chip is too small for program, stack and image.
         """
@@ -140,7 +139,7 @@ def chip_named(name: str) -> Chip:
 
 
 def fastest(chip: Chip, analysis: Analysis) -> Fit:
-    """Return the fit of the code for speed if its costs are known and the network fits, else of the code for size."""
+    """Return the fit of code for speed if its costs are known and the network fits, else of code for size."""
     fit = Fit(chip, analysis)
     if chip.core.speed is None:
         return fit

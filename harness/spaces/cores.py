@@ -99,7 +99,7 @@ class Repetitions:
 
 
 def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -> dict[str, int]:
-    """Return the work of a convolution or linear layer before the last step, without the means of pooling."""
+    """Return the work of a convolution or linear layer, without the means of pooling."""
     channels = plan.maps[step.source].shape[0]
     target = plan.output(step)
     filters, depth, rows, columns = step.form.shape
@@ -139,13 +139,13 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """A type of processor, with the costs of the exported C program that is optimised for size.
+    """A type of processor, with the costs of the exported C for size.
 
     Attributes:
         program_bytes: Flash for code and tables, without the constants of the network.
         stack_bytes: Stack without the buffers of convolutions (``IntegerPlan.buffers``, ``fast_buffers``).
         cycles: Clock cycles per repetition; None if ``cycles_a_mac`` is given.
-        cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included; else None.
+        cycles_a_mac: Clock cycles per multiply-add, all other work included; else None.
         speed: Costs of code for speed; None if unknown.
 
     Raises:

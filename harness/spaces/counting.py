@@ -17,7 +17,7 @@ from harness.spaces.space import Draw, Feasibility, SearchSpace, judge
 MAX_EXACT = 5_000  # configurations; larger spaces are sampled
 _CONFIDENCE = 0.95  # of the interval of a sampled space
 _DESCENTS = 12  # in a larger space, from as many draws; 1 to 4 s
-MAX_RECORDED = 100_000  # configurations; a table of a larger space contains a sample; enumeration takes ten seconds
+MAX_RECORDED = 100_000  # configurations; of a larger space, a table contains a sample; ten seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,6 @@ class FeasibleCount:
         derivations: Number of all configurations; JSON documents use this name as a key.
         exact: Whether every configuration was examined.
         looked_at: Examined configurations; if not exact, a uniform random sample.
-        confidence: Confidence level of the interval; 1 if exact.
         median_macs: Median multiply-adds of the accepted configurations; ``median_numbers`` are of all maps of an
             image.
     """
@@ -143,7 +142,7 @@ def _single_changes(proposal: Draw, rng: random.Random) -> list[dict[str, int]]:
 
 
 def count_text(number: int, noun: str = "") -> str:
-    """Return a count as text, in full up to 11 digits, else truncated as in 7.79e12.
+    """Return a count as text, truncated from 12 digits on, as in 7.79e12.
 
     ``noun`` is appended, with a final s unless the count is 1.
     """
@@ -154,7 +153,7 @@ def count_text(number: int, noun: str = "") -> str:
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
-    """Return the two-sided Clopper-Pearson interval of a proportion, whose ends are quantiles of beta distributions."""
+    """Return the two-sided Clopper-Pearson interval of a proportion."""
     from scipy.special import betaincinv
 
     tail = (1 - confidence) / 2

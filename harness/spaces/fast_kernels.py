@@ -102,7 +102,7 @@ def block_sizes(filters: int) -> list[int]:
 
 
 def tile_columns(plan: IntegerPlan, step: IntegerStep) -> int:
-    """Return the number of output columns in a tile, after pooling; 0 for a step that is not computed in planes."""
+    """Return the number of output columns in a tile, after pooling; 0 for a step in blocks."""
     if step.target is None or not reads_planes(plan, step):
         return 0
     _, _, rows, columns = step.form.shape
@@ -138,7 +138,7 @@ class FastBuffers:
 
     @property
     def size(self) -> int:
-        """Total size in bytes; blocks and planes are not on the stack at the same time."""
+        """In bytes; blocks and planes are not on the stack at the same time."""
         blocks = self.window + self.inputs + self.kernel + 4 * (self.results + self.sums + self.filters)
         planes = self.lines + 4 * (self.plane_places + 2 * self.tile)
         return max(blocks, planes)

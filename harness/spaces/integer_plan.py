@@ -107,7 +107,7 @@ class IntegerStep:
 
     @property
     def form(self) -> KernelForm:
-        """Form of ``sums``; for a step without sums, the form of a 1x1 kernel with one filter and one channel."""
+        """Form of ``sums``; without sums, of a 1x1 kernel with one filter and one channel."""
         return KernelForm((1, 1, 1, 1)) if self.sums is None else self.sums.form
 
     @property
@@ -170,9 +170,9 @@ class IntegerPlan:
     """Integer form of a network, without numbers.
 
     Attributes:
-        maps: Maps that the steps read and write; the first is the input image.
+        maps: The first is the input image.
         kernels: Ops whose weights are stored; further ops of the tie use these too.
-        steps: Steps in order of execution; the last computes the logits.
+        steps: In order of execution; the last computes the logits.
         weight_bits: Bits of a stored weight, except factors (``KernelForm.factors``).
     """
 
@@ -233,7 +233,7 @@ class IntegerPlan:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Sizes that are stated with an exported network.
+        """Sizes of an exported network.
 
         ``calibrated_scales`` is the number of scales of maps measured on training images.
         """
@@ -259,7 +259,7 @@ class _Item(NamedTuple):
 
 
 def _items(ops: Iterable[Op], parent: OpPath) -> Iterator[_Item]:
-    """Yield the ops, without dropout, and the begin and end of each residual sum, in order of execution."""
+    """Dropout is left out."""
     for index, op in enumerate(ops):
         path = (*parent, index)
         if op.role is Role.SUM:
@@ -318,7 +318,6 @@ class _Planner:
                 source = self.add_step(source)
 
     def add_step(self, source: int) -> int:
-        """Add the step that begins with the next item; return the index of the output map."""
         before = self.maps[source].shape
         if kernel := self.next_kernel(before):
             self.position += 1

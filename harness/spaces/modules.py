@@ -41,7 +41,7 @@ class FastDropout(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return the values; in training a share of about ``p`` is zero and the rest is scaled by 1 / (1 - p)."""
+        """In training a share of about ``p`` is zero and the rest is scaled by 1 / (1 - p)."""
         if not self.training or self.p == 0:
             return values
         count = values.shape[0] * values.shape[1] if self.channels else values.numel()

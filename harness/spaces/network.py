@@ -129,7 +129,7 @@ def _is_squeezed(ops: tuple[Op, ...]) -> bool:
 def _canonical(
     ops: tuple[Op, ...], bars: tuple[int, ...], ties: dict[str, str]
 ) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-    """Return ops and bars in canonical form, without bars at the ends and repeated bars."""
+    """Without bars at the ends and repeated bars."""
     canonical: list[Op] = []
     canonical_bars: set[int] = set()
     for index, op in enumerate(ops):
@@ -158,7 +158,6 @@ class CostedOp:
     Attributes:
         output_shape: (channels, height, width) or (features,).
         parameters: A tied kernel counts at the first use only.
-        macs: Multiply-adds per image.
         receptive_field: Shorter edge of the receptive field in input pixels, not clipped to the image; for a series
             (images with a single row) the columns.
     """
@@ -184,9 +183,8 @@ class Analysis:
 
     Attributes:
         costed_ops: Top-level ops, a residual sum as one op.
-        macs: Multiply-adds per image.
         receptive_field: Before the first global op, in input pixels (see ``CostedOp``).
-        weight_bits: Bits of a weight of the integer form (``Recipe.weight_bits``).
+        weight_bits: Of the integer form (``Recipe.weight_bits``).
     """
 
     task: Task
@@ -222,17 +220,17 @@ class Analysis:
 
     @property
     def instructions_m0(self) -> int:
-        """Estimated instructions per image of the C optimised for speed on a Cortex-M0 (``cores.py``)."""
+        """Estimated instructions per image of C for speed on a Cortex-M0 (``cores.py``)."""
         return round(CORES["cortex-m0"].cycles_per_image(self.plan, self.macs, Optimisation.SPEED))
 
     @property
     def instructions_rv32(self) -> int:
-        """Estimated instructions per image of the C optimised for speed on RV32IMC (``cores.py``)."""
+        """Estimated instructions per image of C for speed on RV32IMC (``cores.py``)."""
         return round(CORES["rv32imc"].cycles_per_image(self.plan, self.macs, Optimisation.SPEED))
 
     @property
     def stored_numbers(self) -> int:
-        """Number of parameters and running statistics, as in a file of weights."""
+        """Number of parameters and running statistics."""
         statistics: dict[str | int | None, int] = {}
         ops = walk([each.op for each in self.costed_ops], self.task.input_shape)
         for index, (op, before) in enumerate(ops):
@@ -242,7 +240,7 @@ class Analysis:
 
     @property
     def map_numbers(self) -> int:
-        """Output numbers of all ops per image; an op inside a residual sum is assumed to have the size of the sum."""
+        """Output numbers of all ops per image; inner ops count with the size of their residual sum."""
         return sum(math.prod(each.output_shape) * (1 + len(list(flat(each.op.ops)))) for each in self.costed_ops)
 
     @property
@@ -371,7 +369,6 @@ class _Use(NamedTuple):
 # The networks of a search consist of the same few ops, shapes and receptive fields.
 @lru_cache(maxsize=50_000)
 def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
-    """Return the use of an op with the input shape ``shape`` and the receptive field ``before`` of its input."""
     after = op.shape(shape)
     parameters, macs = op.cost(shape)
     tied_shape = op.tied_shape(shape)

@@ -42,7 +42,7 @@ MAX_TEXT = 100_000  # characters
 _MAX_NODES = 1_000  # parts visited by a draw (``SpacePart.max_nodes``)
 _DEEPEST_NESTING = 50  # levels of rules, brackets and sequences
 _MAX_REPEATS = 100  # repetitions of a part
-_MAX_BOUND = 10**12  # bound of a condition, and ``ArgumentKind.TOTAL``
+_MAX_BOUND = 10**12  # of a condition, and of ``ArgumentKind.TOTAL``
 _MAX_NUMBER = 10_000  # argument of an op
 # Python refuses longer integers from a limit on that an environment can lower to 640 digits
 # (``sys.int_info.str_digits_check_threshold``).
@@ -95,7 +95,7 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
 def parse_notation(text: str) -> Architecture:
     """Return the network that a stored text describes, without checking that the ops fit together.
 
-    Canonical texts are parsed op by op with a cache: stored networks consist of the same few thousand ops.
+    Canonical texts are parsed op by op with a cache, as stored networks share few thousand ops.
 
     Raises:
         NotationError: The text breaks the grammar, uses an unknown name or contains a choice.
@@ -180,7 +180,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
 
 
 def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> SearchSpace:
-    """Return the space with ``conditions`` appended to the text, so that the stored text contains all conditions.
+    """Return the space with ``conditions`` appended to the stored text.
 
     Raises:
         NotationError: The bound of a condition is above ``_MAX_BOUND``, or the conditions are contradictory.
@@ -229,7 +229,7 @@ class _Definition:
 
 
 def _definitions(tree: _Tree) -> dict[str, _Definition]:
-    """Return the definitions of a space, by name; raise NotationError if a name is not allowed, ``net`` included."""
+    """``net`` must be defined."""
     definitions: dict[str, _Definition] = {}
     for statement in tree.children:
         if statement.data == "where":
@@ -361,7 +361,6 @@ class _Resolver:
         self._active.pop()
 
     def _is_number(self, name: str) -> bool:
-        """Return whether a name, or the name to which the statement of the name refers, stands for numbers."""
         names: set[str] = set()
         while name in self._definitions and name not in names:
             names.add(name)
@@ -422,7 +421,7 @@ class _Resolver:
         return part
 
     def _atom(self, atom: _Tree, scope: _Scope, label: str | None) -> SpacePart:
-        """Return the part of a group or call; ``label`` is None for a new label, empty if the path has the name."""
+        """``label`` is None for a new label, empty if the path has the name."""
         if atom.data == "group":
             alternatives = atom.children[1:]
             branches = [self.sequence(sequence, scope) for sequence in alternatives]
@@ -440,7 +439,7 @@ class _Resolver:
         return self._residual(atom, scope) if name == "res" else self._op(name, atom, scope)
 
     def _mention(self, name: str, call: _Tree, scope: _Scope, label: str | None) -> SpacePart:
-        """Return the part of a mention of a rule or ``let``; ``label`` as in ``_atom``."""
+        """``label`` as in ``_atom``."""
         statement = self._definitions[name]
         arguments = call.children[1:]
         self.resolve(name, _at(call))
@@ -524,7 +523,6 @@ class _Resolver:
         return numbers.value(scope.label(_name(operand) or parameter.label))
 
     def _drawn(self, operand: _Tree, scope: _Scope) -> _Numbers:
-        """Return the possible numbers of an operand: a number, range or set, or the name of numbers."""
         if not _is_sequence(operand):
             return _Numbers(_sorted_numbers(operand))
         name = _name(operand)
@@ -641,7 +639,7 @@ def _name(operand: _Tree) -> str | None:
 
 
 def _sorted_numbers(tree: _Tree) -> tuple[int | float, ...]:
-    """Return the numbers of a number, range or set in ascending order, whole numbers as int."""
+    """Whole numbers are int."""
     values: set[int | float] = set()
     if tree.data == "text":
         raise _error(tree, f"expected a number, not the text {_normal(tree)}")
@@ -692,7 +690,6 @@ def _parser() -> lark.Lark:
 
 
 def _syntax_tree(text: str, start: Literal["network", "space", "limits"]) -> Any:
-    """Return the syntax tree of a text: ``sequence``, ``definitions`` of a space, or ``limits``."""
     import lark
 
     _check_size(text)
@@ -794,7 +791,7 @@ def _cited(tree: _Tree) -> str:
 
 
 def _normal(node: Any) -> str:
-    """Return the text of a tree or token in normal form; parsing this text gives the same normal form again."""
+    """Parsing the normal form gives the same normal form again."""
     if isinstance(node, str):
         if not node[:1].isdigit():
             return str(node)

@@ -40,7 +40,6 @@ class DecisionOptions:
     """Options of a choice, at least two.
 
     Attributes:
-        ordered: Whether the options are numbers in ascending order.
         weights: Configurations of the parts that follow from each option.
     """
 
@@ -257,7 +256,7 @@ class SpacePart:
         return replace(self, add_to=add_to, configurations=1, max_nodes=1 + self.max_nodes)
 
     def fixed_ops(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-        """Return the ops of a part without decisions, and the indices of the ops with a preceding bar."""
+        """Return the ops of a part without decisions, and the indices of the ops after a bar."""
         return _DrawState(lambda name, options: 0).aside(self)
 
 
@@ -425,7 +424,6 @@ class Feasibility:
         message: Reason as a single line, or empty.
         depth: Number of the first violated condition of the space, counted from 1; 0 if the limit is violated or the
             network is accepted; -1 for ``shape`` and ``module``.
-        excess: Distance from the bound of the violated limit or condition.
     """
 
     analysis: Analysis | None
@@ -448,10 +446,7 @@ class Feasibility:
 def judge(
     space: SearchSpace, architecture: Architecture, limit: int | None = None, objective: Objective = Metric.PARAMETERS
 ) -> Feasibility:
-    """Return whether the ops fit together and the network satisfies a limit and the conditions of a space.
-
-    ``limit`` is the largest value of ``objective``; None for no limit.
-    """
+    """Return whether the ops fit together and the network satisfies a limit and the conditions of a space."""
     try:
         analysis = analyse(architecture, space.task, weight_bits=space.weight_bits)
     except ShapeError as error:
@@ -478,12 +473,12 @@ def measured(analysis: Analysis, objective: Objective) -> int:
 
 
 def uniform(rng: random.Random) -> Chooser:
-    """Return a chooser that picks each option with equal probability."""
+    """Return a chooser of equally probable options."""
     return lambda name, options: rng.randrange(options.size)
 
 
 def by_configurations(rng: random.Random) -> Chooser:
-    """Return a chooser that picks options by ``DecisionOptions.weights``: all configurations equally likely."""
+    """Return a chooser by ``DecisionOptions.weights``: all configurations are equally likely."""
 
     def choose(name: str, options: DecisionOptions) -> int:
         # Exact for integers of any size, unlike ``random.choices``.
@@ -535,7 +530,7 @@ def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) ->
 
 
 def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
-    """Yield every configuration of the space once, in lexicographic order of the option indices."""
+    """Yield every configuration once, in lexicographic order of the option indices."""
     first_indices: dict[str, int] = {}  # of the next draw, by name; later decisions take option 0
     while True:
         proposal = replay(space, first_indices, lambda name, options: 0)

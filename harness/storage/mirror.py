@@ -62,8 +62,7 @@ class Mirror:
 
         Args:
             state: State of the study, whose name is also the name in the database.
-            say: Function that is called with each line for the terminal, also from the thread.
-            url: URL of the database, as in SQLAlchemy.
+            say: Called with each line for the terminal, also from the thread.
 
         Raises:
             UsageError: URL, driver, server or study are wrong, or the database does not answer.
@@ -139,7 +138,6 @@ class Mirror:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *more: object) -> None:
-        """Write all remaining entries, unless the block has raised an exception."""
         if kind is not None:
             self._ending.set()
         elif not self.finish() and self._refused is None:
@@ -151,7 +149,7 @@ class Mirror:
         self.entries = state.entries
 
     def on_tick(self, moment: Any) -> None:
-        """Take the entries of the study; a search that had already ended adds no entry."""
+        """Take the entries of the study."""
         self.entries = moment.state.entries
 
     def finish(self, seconds: float | None = _END_SECONDS) -> bool:
@@ -199,7 +197,7 @@ class Mirror:
 
 
 def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Study:
-    """Return the Optuna study of this name, created if necessary; UsageError if the configuration differs."""
+    """UsageError if the configuration differs."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -246,7 +244,7 @@ def _facts_of(state: StudyState) -> dict[str, Any]:
 
 
 def _push(study: optuna.Study, state: StudyState) -> None:
-    """Add the ended first runs and the facts that the Optuna study lacks; UsageError for different trials."""
+    """UsageError for different trials."""
     hash_by_trial = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
     hashes = {trial: proposal.hash for trial, proposal in state.proposals.items()}
     if state.entries and not hash_by_trial.items() <= hashes.items():

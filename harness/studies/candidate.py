@@ -122,10 +122,10 @@ class Candidate:
     Attributes:
         cost: Value of the minimised metric; if two are minimised, the geometric mean of both values.
         first_run: None until this run has ended.
-        fresh_runs: Ended runs on fresh seeds, in the order of the seeds.
+        fresh_runs: Ended runs on fresh seeds, in order.
         confirm_seeds: Fewest fresh seeds for a confirmation; 0 if the first run suffices.
         groups: Set if each fresh seed validates on a separate fold of groups.
-        cases_of_a_run: Largest effective number of validation images of a run; infinite without copies.
+        cases_of_a_run: Largest effective number of images of a run; infinite without copies.
         shorter_epochs: Epochs of a training that replaces the first run (``scheduler.shorter_epochs``); else None.
     """
 
@@ -162,7 +162,7 @@ class Candidate:
 
     @property
     def fresh_pct(self) -> list[float]:
-        """Accuracies on the fresh seeds; ``guessing_pct`` for a run without an accuracy."""
+        """Accuracies on the fresh seeds; ``guessing_pct`` for a run without one."""
         accuracies = [result.validation_accuracy_pct for result in self.fresh_runs]
         return [self.guessing_pct if accuracy is None else accuracy for accuracy in accuracies]
 
@@ -321,9 +321,6 @@ def reaches_threshold(wrong: float, images: int, threshold_pct: float) -> bool:
 
     Without the correction, a run on a fold of few images would have to be better than the threshold: at 87 % of 7
     images, 0.9 errors are allowed, and a network that makes 0.9 errors per run makes at least one in 60 % of the runs.
-
-    Args:
-        wrong: Errors, counted or predicted.
     """
     return statistics.reaches(100 * (1 - (wrong - _CONTINUITY) / images), threshold_pct)
 
@@ -354,7 +351,7 @@ def objective_of(config: StudyConfig, weight: float = 0.5) -> Objective:
 
 
 def combined_cost(costs: tuple[int, ...], objective: Objective) -> int:
-    """Return costs of a network, or limits of costs, combined by an objective; the only cost of a single metric."""
+    """Return costs of a network, or limits of costs, combined by an objective."""
     return objective.of(costs) if isinstance(objective, Weighted) else costs[0]
 
 
@@ -394,9 +391,6 @@ def needed_share(
     Assumes the usual deviation: ``exp(-t * sqrt(SEED_SHARE**2 / seeds + _VERIFY_SQUARE))``, with Student's quantile
     ``t`` at ``CONFIDENCE`` for ``_SEED_FREEDOM + seeds - 1`` degrees of freedom. With folds of groups, the deviations
     between folds and of the test groups are computed from all networks of the study.
-
-    Args:
-        errors: Error rates by network and fold of groups.
     """
     if groups is None:
         square = SEED_SHARE**2 / seeds + _VERIFY_SQUARE
@@ -425,7 +419,7 @@ def confirmed_by_cost(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def surest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return confirmed candidates in the order of verification after a missed verification.
+    """Return confirmed candidates in the order of verification after a miss.
 
     After a miss, the test images are probably harder than the validation images for all networks. Candidates with a
     chance of at least ``_SURE`` come first, by cost; the rest follow by descending chance.
@@ -479,7 +473,7 @@ class NearestMiss:
 
 
 def allowed_errors(threshold_pct: float, size: int) -> int:
-    """Return the most wrong images of a run on ``size`` images that reach a threshold of at most 100 per cent."""
+    """Return the most wrong images, of ``size``, that reach a threshold of at most 100 per cent."""
     limit = min(size, math.floor((100 - threshold_pct) / 100 * size) + 1)
     # ``reaches_threshold`` decides, with a tolerance for float rounding.
     while limit > 0 and not reaches_threshold(limit, size, threshold_pct):
@@ -532,7 +526,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 
 
 def miss_text(miss: NearestMiss, minimise: Metric) -> str:
-    """Return a text for users: size, beginning of the hash, errors and allowed errors of a nearest miss."""
+    """Return a nearest miss as text: size, beginning of the hash, errors and allowed errors."""
     size = f"{size_text(miss.parameters, [miss.cost], [minimise])} ({miss.hash[:6]})"
     accuracy = f"{100 * (1 - miss.errors / miss.size):.2f} %"
     errors = counted(round(miss.errors), "error")

@@ -37,18 +37,17 @@ _OLD_RESULTS = "results"  # a file per run, in versions before 25 November 2026
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
-    """Settings that decide the outcome of a search; a study never changes these settings.
+    """Settings that decide the outcome of a search and never change.
 
     Attributes:
         threshold_pct: Validation accuracy that corresponds to the target (``bounds.ErrorRatio``).
         space_text: Definition of the search space, which may change later.
         sampler: Name in ``optuna_sampler.SAMPLERS``, or ``MODULE:FUNCTION``.
-        recipe: Training recipe; ``lengths`` may replace the number of epochs.
         rungs: Epochs at which pruning is decided in a training of ``recipe.epochs`` epochs; ``rungs_of`` scales these.
         lengths: Epochs that a network may be trained for, ascending; empty for ``recipe.epochs``.
-        prior: Prior observations of the surrogate: ``none``, ``shipped``, or ``own`` (shipped and the user's studies).
+        prior: ``none``, ``shipped``, or ``own`` (shipped and the user's studies).
         prior_sha256: Digest of the shipped prior observations; empty if ``prior`` is ``none``.
-        protocol_version: Version of the rules for splits and seeds (``result.PROTOCOL_VERSION``).
+        protocol_version: See ``result.PROTOCOL_VERSION``.
         most: Largest allowed value of ``minimise``; None only for parameters, whose limit is the budget.
         second: Second metric to minimise, for a Pareto front; None for a single metric.
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
@@ -142,11 +141,11 @@ class StudyConfig:
 
     @property
     def epoch_choices(self) -> tuple[int, ...]:
-        """Epochs that a network may be trained for, by default the epochs of the recipe."""
+        """By default the epochs of the recipe."""
         return self.lengths or (self.recipe.epochs,)
 
     def rungs_of(self, epochs: int) -> tuple[int, ...]:
-        """Return the epochs after which pruning is decided in a training of ``epochs`` epochs."""
+        """Return the epochs of pruning in a training of ``epochs`` epochs."""
         return epochs_within((rung * epochs / self.recipe.epochs for rung in self.rungs), epochs)
 
     def recipe_of(self, epochs: int | None) -> tuple[Recipe, str]:

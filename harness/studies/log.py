@@ -76,7 +76,6 @@ class StudyLog:
 
 
 def _contradiction(state: StudyState, event: Event) -> str:
-    """Return the contradiction between an event and the events before; empty if there is none."""
     run = event.run if isinstance(event, RunEnded) else None
     trial = getattr(event, "trial", None) if run is None else run.trial
     if isinstance(event, Proposal):

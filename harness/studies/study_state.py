@@ -47,7 +47,7 @@ _REPLACEMENT_SECONDS = 1.0
 
 
 class StudyVerdict(NamedTuple):
-    """Verdict on a study, and the only network to which the verdict refers; all readers of a study show these.
+    """Verdict on a study, and the only network to which the verdict refers.
 
     Attributes:
         tier: Of the verification; before a verification CONFIRMED or SEARCHED; MISSED if the target is not reached;
@@ -85,15 +85,13 @@ class StudyState:
     Attributes:
         folder: This class neither reads nor writes files.
         entries: Events with times, oldest first.
-        seconds: Working time on the study, all sessions together, seconds.
         rejected: Networks rejected before the first training, by reason.
         ended_runs: Results by (trial, purpose, index of the seed).
-        ratios: ``Ratios`` of the complete runs.
         contenders: Candidates that are confirmed or due a further run and have not missed on test, by trial.
         confirmations: Trials that the log confirmed, and neither refuted nor found to miss the target since: only the
             last, or all if two costs are minimised.
         last_decisions: Last decision on each network, by hash.
-        verdicts: Verification of each winner, by trial, in the order of the winners.
+        verdicts: Verification of each winner, by trial, in order.
     """
 
     def __init__(
@@ -252,7 +250,6 @@ class StudyState:
         next_state: NetworkState | None,
         max_cost: int,
     ) -> StateDecision:
-        """Advance a network to the next state, if any; store and return the decision, the last on this network."""
         candidate = self.candidates.get(event.trial)
         # Whatever the metric is.
         cost = event.parameters if candidate is None else candidate.costs[0]
@@ -314,15 +311,15 @@ class StudyState:
 
     @property
     def missed_trials(self) -> set[int]:
-        """Trials whose verification has missed the target; these candidates cannot become the incumbent."""
+        """Trials whose verification has missed the target, and which cannot become the incumbent."""
         return {trial for trial, verdict in self.verdicts.items() if verdict.passed is False}
 
     @property
     def result(self) -> events.WinnerChosen | None:
         """The network of the study, with the accuracy on fresh seeds; None if no network was confirmed or chosen.
 
-        The network is the cheapest that met the target on the test images, else the winner of the last session, else
-        the incumbent, else the winner chosen last; networks that missed the target come last.
+        The cheapest that met the target on the test images, else the winner of the last session, else the incumbent,
+        else the winner chosen last; networks that missed the target come last.
         """
         winners = [winner for winner in self._winners if winner.trial in self.candidates]
         open_winners = [winner for winner in winners if winner.trial not in self.missed_trials]

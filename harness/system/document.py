@@ -193,7 +193,7 @@ def _fault(error: Exception) -> str:
 
 
 def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_T], list[ContentError]]:
-    """Return the documents at ``paths``, and the errors of the paths that cannot be read."""
+    """Return the documents at ``paths``, and the errors of unreadable paths."""
     documents = []
     damage = []
     for path in paths:

@@ -67,7 +67,7 @@ class HarnessError(Exception):
 
     @property
     def one_line(self) -> str:
-        """Return the message with the hint, in a single line."""
+        """Return message and hint in a single line."""
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
@@ -152,7 +152,7 @@ def option_words(values: Mapping[str, str | None]) -> list[str]:
 
 
 def require(extra: str, modules: Sequence[str], purpose: str) -> None:
-    """Raise DeviceError, with a hint to install ``extra`` or the modules, unless all ``modules`` are installed."""
+    """Raise DeviceError, with a hint to install ``extra``, unless all ``modules`` are installed."""
     missing_modules = [name for name in modules if find_spec(name) is None]
     if missing_modules:
         names = " and ".join(missing_modules)

@@ -139,7 +139,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_typed(path: Path) -> str:
-    """Return the text of a file or pipe written by the user: a network, a recipe or a chip.
+    """Return the text of a file or pipe of the user: a network, a recipe or a chip.
 
     Raises:
         OSError: The file cannot be read, or holds more than ``MAX_TYPED`` bytes.
@@ -263,7 +263,7 @@ class Workspace:
         return sorted(path.parent for path in self.runs.glob("*/config.json"))
 
     def study(self, name: str) -> Path:
-        """Return the folder of a study; raise UsageError if ``name`` is not a valid name of a folder."""
+        """Return the folder of a study; raise UsageError if ``name`` is not valid for a folder."""
         return _named(self.runs, "study", name)
 
     def table(self, name: str) -> Path:
@@ -306,7 +306,7 @@ def check_file(option: str, path: Path) -> None:
 
 
 def check_writable(folder: Path, *, make: bool = True) -> None:
-    """Raise StorageError unless files can be created in a folder or, without ``make``, the nearest existing parent."""
+    """Raise StorageError unless files can be created in a folder or, without ``make``, an existing parent."""
     check_held()
     while not make and not os.path.lexists(folder):
         folder = folder.parent

@@ -50,8 +50,8 @@ def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
 
 
 class _Interruption:
-    signals = 0  # number of signals so far
-    answer: Callable[[], None] | None = None  # function of ``asked``
+    signals = 0  # so far
+    answer: Callable[[], None] | None = None  # of ``asked``
     is_active = False  # whether a block of ``deferred`` is active
     is_due = False  # KeyboardInterrupt is still to be raised
     traced: ClassVar[list[tuple[FrameType, Any]]] = []  # frames with our ``f_trace``, and the one before

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 _INFO = Path("/proc/cpuinfo")  # lines "key : value" about each core, on Linux only
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time per period, and the period (cgroup v2)
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds per period, and the period (cgroup v2)
 _GIT_SECONDS = 30.0  # time limit of a git command
 _PROGRAM_WAIT_SECONDS = 0.1  # without a look at signals
 
@@ -96,7 +96,7 @@ def run_program(
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """Return the output of a git command without replacement objects; None if the command fails."""
+    """Return the output of a git command without replacement objects, or None."""
     command = ["git", "--no-replace-objects", "-C", str(folder), *arguments]
     try:
         answer = run_program(command, _GIT_SECONDS)

@@ -34,7 +34,7 @@ class Group(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Option(Generic[_Accepted, _Value]):
-    """Declaration of an option; a field of a dataclass, which then checks and converts the values assigned to it.
+    """Declaration of an option; a field of a dataclass, which checks and converts assigned values.
 
     The annotation ``Option[A, V]`` names the type A of accepted values and the type V of the checked value.
 
@@ -42,7 +42,6 @@ class Option(Generic[_Accepted, _Value]):
         kind: Type of click that checks and converts the value.
         group: Section of the help text; None for an argument of Python alone.
         flags: By default the name of the field with hyphens, as in ``--name``.
-        envvar: Environment variable that replaces the default.
         multiple: Whether the option may be repeated; the value is a tuple.
         known_values: Returns the known values, for completion in a shell.
         source_key: Key under which a study records the source of the value, by default the name; None for an option

@@ -56,7 +56,7 @@ def quantile(confidence: float, freedom: int) -> float:
 
 @cache
 def student_share(value: float, freedom: float) -> float:
-    """Return the distribution function of Student's t distribution with ``freedom`` degrees of freedom."""
+    """Return Student's distribution function with ``freedom`` degrees of freedom."""
     from scipy.special import stdtr
 
     return float(stdtr(freedom, value))
@@ -88,7 +88,7 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """Precision, recall and F1 of one class, from 0 to 1, and the number of images (support); 0 where undefined."""
+    """Precision, recall and F1 of one class, from 0 to 1, and its images (support); 0 where undefined."""
 
     precision: float
     recall: float

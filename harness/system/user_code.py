@@ -178,7 +178,6 @@ def guarding_user_code(
     """Raise ``error_type`` for exceptions and timeouts of user code in the block.
 
     Args:
-        seconds: Time limit of the block; 0 for no limit.
         clean: Removes passwords from a message.
     """
     # Signals are delivered only to the main thread.
@@ -241,7 +240,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 class Listener:
-    """Observer of a search that calls a user function with each event; errors and delays do not affect the search.
+    """Observer that calls a user function with each event; errors and delays do not affect the search.
 
     Args:
         function: Not called again after an exception.
@@ -282,7 +281,6 @@ class Listener:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Wait until all events are processed, for at most 30 s."""
         self.close()
 
     def close(self, seconds: float = 30.0) -> None:

@@ -120,7 +120,6 @@ _FORMATS: dict[str, dict[str, Any]] = {
 
 
 def _workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
-    """Return the content of ``toy.xlsx``; ``start`` has the names of ``START``."""
     content = io.BytesIO()
     book = xlsxwriter.Workbook(content, {"in_memory": True})
     # Otherwise equal inputs would not give equal bytes.
@@ -174,7 +173,6 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
 
 
 def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
-    """Write the sheet of the training: a row per iteration, with formulas and computed values."""
     sheet.write(0, 0, "One row per iteration; all values are computed from the sheet Inputs.")
     first_column = 1
     for title, names in (

@@ -80,7 +80,6 @@ def _dictionaries(content: Any, location: str) -> Iterator[tuple[str, dict[str, 
 
 
 def _fitted(module: nn.Module, location: str, tensors: Mapping[str, Tensor]) -> _State:
-    """Return tensors without the most frequent prefix, and their differences from a module."""
     expected = {key: tensor for key, tensor in module.state_dict().items() if not key.endswith(_COUNTER)}
     prefixes = Counter(key[: -len(name)] for key in tensors for name in expected if f".{key}".endswith(f".{name}"))
     prefix = prefixes.most_common(1)[0][0] if prefixes else ""
@@ -100,7 +99,7 @@ def _fitted(module: nn.Module, location: str, tensors: Mapping[str, Tensor]) -> 
 
 
 def _form(tensor: Tensor) -> str:
-    """Return the shape of a tensor; numbers that are not real have their type before."""
+    """Numbers that are not real have their type before the shape."""
     shape = shape_text(tuple(tensor.shape)) or "a number"
     if tensor.is_meta or tensor.layout != torch.strided:
         return f"{'meta' if tensor.is_meta else tensor.layout} {shape}"

@@ -28,7 +28,6 @@ class Counts:
     """Counts of a network by each library.
 
     Attributes:
-        torch: Parameters stored in the built module, a shared kernel once.
         torchsummary: Total of torchsummary minus ``tied_repeats``.
         fvcore: Parameters counted by fvcore, a shared kernel once.
         fvcore_macs: Multiply-adds of convolutions and linear layers for an image in evaluation mode.
@@ -88,7 +87,7 @@ def _summary_total(network: nn.Module, task: Task) -> int:
 
 
 def _fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
-    """Return fvcore's parameters, and its multiply-adds per image in convolutions and linear layers."""
+    """Without batch normalisation and pooling."""
     # fvcore calls torch.jit, which warns of deprecation.
     with warnings.catch_warnings(action="ignore"):
         from fvcore.nn import FlopCountAnalysis, parameter_count

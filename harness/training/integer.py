@@ -179,7 +179,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
 
 
 def warn_of_few(count: int) -> None:
-    """Print a warning, once, if ``count`` training images are too few to estimate the ranges of maps."""
+    """Print a warning, once, if too few training images estimate the ranges of maps."""
     if count < _MIN_CALIBRATION_IMAGES:
         images = counted(count, "training image")
         message = f"the ranges of the integers were estimated from only {images}; new images may exceed the ranges"
@@ -340,7 +340,7 @@ class _Converter:
         return sums
 
     def slope(self, step: IntegerStep) -> float | None:
-        """Return the factor of the rectifier on numbers below zero, or None without a slope."""
+        """On numbers below zero; None without a slope."""
         if step.rectifier is None or step.rectifier.form.slope_attribute is None:
             return None
         number = getattr(_module_at(self.network, step.rectifier.path), step.rectifier.form.slope_attribute)
@@ -357,7 +357,6 @@ class _Converter:
         return rows * columns if step.is_global else 1
 
     def logit_numbers(self, step: IntegerStep) -> StepNumbers:
-        """Return the constants of the logits, which have biases but no multipliers."""
         positions = self.positions(step)
         largest = positions * self.largest_input(step)
         if step.sums is None or step.kernel is None:
@@ -516,7 +515,6 @@ def pose_orders(size: tuple[int, ...], poses: int) -> tuple[Integers, Integers]:
 def _output(
     network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, sums: Integers, maps: list[Integers]
 ) -> Integers:
-    """Apply multipliers, biases, residual sum, rectifier and clamping to the sums of a step."""
     channels = sums.shape[3]
     value = _shifted(sums, numbers.sum_bits) * _spread(numbers.multipliers, channels)
     value = value + (_spread(numbers.biases, channels) << numbers.bias_bits)

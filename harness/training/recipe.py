@@ -51,9 +51,9 @@ class Recipe:
     label_smoothing: _ZeroToOne = 0.0  # share of the target probability, spread over all classes
     augmented_share: _ZeroToOne = 0.7  # probability that an image is augmented at all
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # largest angle, in both directions
-    shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0  # largest shift along each axis, in pixels
+    shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0  # along each axis
     scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1  # largest relative change of each axis
-    shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # largest shear of the horizontal axis, a slope
+    shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # of the horizontal axis, a slope
     average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998  # per step, of weights and BN statistics; 0: off
     average_start: _ZeroToOne = 0.1  # share of all steps before averaging begins
     # The defaults of ``torch``, or normal weights scaled by fan-in (``kaiming``; He et al., arXiv 1502.01852).
@@ -157,8 +157,7 @@ class Recipe:
         return max(1, self._average_step(steps_per_epoch)) if self.average_decay else math.inf
 
     def _learning_rate(self, step: int, steps_per_epoch: int) -> float:
-        """Return the learning rate of a step of the run, counted from 0."""
-        progress = step / (steps_per_epoch * self.epochs)  # share of the steps of the run that are done
+        progress = step / (steps_per_epoch * self.epochs)  # share of the steps that are done
         if progress < self.warmup:
             return self.learning_rate * (0.1 + 0.9 * progress / self.warmup)
         match self.schedule:
@@ -192,17 +191,17 @@ _LATER_DEFAULTS = {
 class StartStage:
     """A stage of successive halving: the remaining starts train up to an epoch, and some continue."""
 
-    epochs: int  # number of epochs at the end of the stage
-    survivors: int  # number of starts that continue, by smallest training loss
+    epochs: int  # at the end of the stage
+    survivors: int  # by smallest training loss
 
 
 @dataclass(frozen=True, slots=True)
 class StepSettings:
     """Settings of consecutive steps, as lists with an item per step."""
 
-    rates: list[float]  # learning rates
-    shares: list[float]  # weight of the new state in the average; 1 until averaging begins
-    first_averaged_step: float  # step of the run, counted from 1, at which averaging begins; inf: never
+    rates: list[float]
+    shares: list[float]  # of the new state in the average; 1 until averaging begins
+    first_averaged_step: float  # counted from 1, at which averaging begins; inf: never
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
@@ -222,8 +221,8 @@ class NamedRecipe:
 
     name: str
     recipe: Recipe
-    assumed_fields: tuple[str, ...] = ()  # fields that the source document does not state; values are our assumptions
-    test_each_epoch: bool = False  # read the test set after each epoch; recipes of source documents only
+    assumed_fields: tuple[str, ...] = ()  # not stated by the source document
+    test_each_epoch: bool = False  # recipes of source documents only
 
     def at(self, epochs: int | None) -> NamedRecipe:
         """Return the recipe with a number of epochs, which is appended to the name; unchanged for None.
@@ -240,7 +239,7 @@ class NamedRecipe:
         return self._changed(f"batch{size}", batch_size=size)
 
     def with_feasible_batch(self, images: int) -> NamedRecipe:
-        """Return the recipe, with a batch that allows two steps per epoch if the batch exceeds the number of images."""
+        """Return the recipe, with a batch that allows two steps per epoch."""
         if self.recipe.batch_size <= images:
             return self
         # The largest power of two up to half of the images; at least two images, because BN needs a variance.
@@ -280,8 +279,8 @@ def _of_document(name: str, **document_fields: Any) -> NamedRecipe:
     return NamedRecipe(name, replace(_DOCUMENTS, **document_fields), assumed_fields, test_each_epoch=True)
 
 
-_REFERENCE_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
-_MAX_FACTOR = 33  # largest ``length_factor``
+_REFERENCE_IMAGES = 5_000  # with fewer images, trainings have more epochs (``length_factor``)
+_MAX_FACTOR = 33
 
 # Recipe for networks of some thousand parameters, from two factorials (diary 26 and 27).
 _SMALL = Recipe(
@@ -383,7 +382,7 @@ def _normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
 
 
 def catalog_hash(name: str) -> str | None:
-    """Return the hash of the recipe of this name in the catalog; None without such a recipe."""
+    """Return the hash of a recipe of the catalog, or None."""
     try:
         return None if name.startswith("@") else named_recipe(name).recipe.hash
     except (UsageError, ContentError):
@@ -391,7 +390,7 @@ def catalog_hash(name: str) -> str | None:
 
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:
-    """Return the recipe of the catalog whose hash at ``epochs`` epochs is ``hash_``, or None."""
+    """Return the recipe of the catalog with this hash at ``epochs`` epochs, or None."""
     recipes = (replace(entry.recipe, epochs=epochs) for entry in RECIPES.values())
     return next((recipe for recipe in recipes if recipe.hash == hash_), None)
 

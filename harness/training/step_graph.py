@@ -47,7 +47,7 @@ class StepGraph:
             group["lr"] = self._rate
 
     def __call__(self, indices: Tensor, rate: float) -> Tensor:
-        """Run a step and return the loss, a tensor that the next step overwrites."""
+        """The next step overwrites the returned loss."""
         self._indices.copy_(indices)
         self._rate.fill_(rate)
         if self._launched < _LAUNCHED_STEPS:

@@ -124,7 +124,7 @@ def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
 
 
 def _are_alike(network: TorchNetwork, shorter: TorchNetwork, task: Task) -> bool:
-    """Return whether two networks with equally many parameters have equal outputs for all draws of weights."""
+    """Return whether networks of equally many parameters have equal outputs for all draws of weights."""
     images = torch.randn(4, *task.input_shape)
     for seed in range(_VAIN_DRAWS):
         outputs = []
@@ -193,7 +193,7 @@ def network_on(
 
 
 def state_tensors(network: nn.Module) -> list[Tensor]:
-    """Return all floating-point tensors of a state; a tied kernel is repeated for each use."""
+    """Return all floating-point tensors of a state; a tied kernel is repeated."""
     return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
@@ -203,9 +203,6 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     The average of the statistics of several networks differs from the statistics of the network with the averaged
     weights (Izmailov et al., arXiv 1803.05407, section 3.2). Meanwhile each BN normalises by the batch, so that later
     layers get nearly the final inputs from a batch of some hundred images. The network is left in evaluation mode.
-
-    Args:
-        batches: Normalised images, (batch, channels, rows, columns), on the device of the network.
     """
     counts: dict[nn.Module, int] = {}
     sums: dict[nn.Module, Tensor] = {}
@@ -270,7 +267,6 @@ class Images:
         return len(self.labels)
 
     def __getitem__(self, index: Any) -> tuple[Tensor, Tensor]:
-        """Return normalised images, the input of a network, and labels, for an index, a slice or a tensor."""
         pixels = self.pixels[index].float().div_(255)
         batch = normalised(pixels.view(-1, *self.pixels.shape[1:]), self.mean, self.deviation)
         return batch.view(pixels.shape), self.labels[index]

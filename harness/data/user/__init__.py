@@ -1,4 +1,4 @@
-"""User data sets, from a file, folder or arrays to a stored data set; `stored` is the entry."""
+"""User data sets, from a file, folder or arrays to a stored data set (`stored`)."""
 
 from harness.data.user.stored import Data, SourceOptions, check_facts, data_name, described_options, descriptions
 from harness.data.user.values import pixels_of

@@ -44,7 +44,6 @@ class DataPart:
     Attributes:
         images: An array, or a list with an array per image.
         labels: Class name of each image.
-        names: Name of each image for messages.
         groups: Group of each image; empty without ``group_by``.
         channels: Position of the channel axis, ``first`` or ``last``; None if unknown.
     """

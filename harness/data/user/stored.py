@@ -32,7 +32,7 @@ from harness.system.terminal import counted
 
 _MAX_CLASSES = 256  # classes of a data set
 _MAX_NAMED = 10  # duplicates listed by name
-_MAX_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
+_MAX_SPLITS = 8  # to find a split whose sides share no equal pixels
 _FEW_VALUES = 16  # pixel values of a channel that outliers may have squeezed (``_squeezed``)
 _MANY_TIMES = 8  # least ratio of different numbers in the source to pixel values of the channel
 _ROUNDED = "different images become equal or nearly equal when numbers are rounded to 256 pixel values"
@@ -125,7 +125,7 @@ def described_options(text: str) -> SourceOptions:
 
 
 def descriptions(text: str) -> dict[str, SourceOptions]:
-    """Return the remembered options of a path by name of the data set, if still stored; raises as above."""
+    """Return the remembered options by name of the data set, if still stored; raises as above."""
     entries = _entries_by_path().get(os.path.realpath(text), [])
     return {each.name: each.options for each in entries if os.path.isfile(workspace().data(each.name) / "data.json")}
 
@@ -308,7 +308,6 @@ class _ImageTable:
         return [self.digests] if self.groups is None else [self.groups, self.digests]
 
     def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield positions in ``indices``, and the unscaled images, block by block."""
         for part, numbers in self.numbers.items():
             in_part = np.flatnonzero(self.part[indices] == part)
             for block in values.chunks(len(in_part), numbers[0].size):

@@ -61,10 +61,8 @@ class _NetworkFacts:
         uses: All convolutions in order of execution; a tied kernel is listed once per use.
         spatial: Convolutions whose kernels have several rows.
         convs: Ops of the class ``Conv``: all convolutions, grouped or not, except ``dwconv3x3``.
-        pools: Pooling ops that keep a map.
         before_norms: Op before each normalisation; None for the input of the network.
         pixels_scale: Pixels of a 28x28 image over pixels of an image of the task.
-        receptive_field: Receptive field in pixels of a 28x28 image.
         maps: Outputs of the top-level ops (a residual sum is a single op) that are maps; not empty.
     """
 
@@ -176,7 +174,7 @@ def _known_row(architecture: Architecture, task: Task) -> Row:
 
 
 def training_row(epochs: float, batch_size: int, augmented_share: float) -> Row:
-    """Return the scaled training features, the end of a row; arguments as for ``row_of``."""
+    """Return the scaled training features, the end of a row, as for ``row_of``."""
     values = (math.log(epochs), math.log(batch_size), augmented_share)
     return tuple(feature.scaled(value) for feature, value in zip(_TRAINING_FEATURES, values, strict=True))
 

@@ -148,7 +148,7 @@ class Prior(NamedTuple):
     """Knowledge before the first training of a search.
 
     Attributes:
-        transfer: Prior mean from other data sets; None for the power law. Unused if ``is_settled``.
+        transfer: None for the power law. Unused if ``is_settled``.
     """
 
     observations: tuple[Observation, ...] = ()

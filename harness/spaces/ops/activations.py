@@ -15,7 +15,7 @@ def _activation(layer: str) -> type[Op]:
 
 Tanh = _activation("Tanh")
 Sigmoid = _activation("Sigmoid")
-GELU = _activation("GELU")  # arXiv 1606.08415, with the distribution function of the standard normal distribution
+GELU = _activation("GELU")  # arXiv 1606.08415, with the exact distribution function of the normal distribution
 ELU = _activation("ELU")  # arXiv 1511.07289
 SELU = _activation("SELU")  # arXiv 1706.02515
 ReLU6 = _activation("ReLU6")  # arXiv 1704.04861

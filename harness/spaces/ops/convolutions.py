@@ -28,7 +28,7 @@ class Kernel(Op):
 
     Attributes:
         bias: Whether the outputs have a learned bias, one for all poses of a kernel.
-        poses: Number of rotated and mirrored copies of each learned kernel (``harness.spaces.posed``).
+        poses: Rotated and mirrored copies of each learned kernel (``harness.spaces.posed``).
         paddings: Zeros on each side, (above and below, left and right).
     """
 
@@ -201,5 +201,5 @@ class DepthwiseConv(Kernel):
 
 
 def kernels(ops: Iterable[Op]) -> list[Kernel]:
-    """Return all convolutions in order of execution, including convolutions inside ``res``."""
+    """Return all convolutions in order of execution, also inside ``res``."""
     return [op for op in flat(ops) if isinstance(op, Kernel)]

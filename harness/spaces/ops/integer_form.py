@@ -19,7 +19,7 @@ class KernelForm:
         shape: Of the stored weights, (filters, channels of a group, rows, columns), with filters * poses output
             channels. With ``factors``: (filters, channels / poses + poses, 1, 1), with an output per filter.
         paddings: Rows of zeros both above and below the map; columns of zeros both left and right.
-        poses: Number of poses of each filter; with ``factors``, number of poses of each input channel.
+        poses: Of each filter; with ``factors``, of each input channel.
         is_global: Whether the window is the whole input, as in a linear layer.
         factors: None if the weights are stored directly. Otherwise weight [c * poses + p] of a filter is the product of
             factor c and factor p, and only the factors are stored: a function from the torch module to factors
@@ -46,7 +46,7 @@ class RescalingForm:
     """A factor and an offset for each channel, such as a batch normalisation after training.
 
     Attributes:
-        repeat: Number of neighbouring channels that share a factor and an offset.
+        repeat: Neighbouring channels that share a factor and an offset.
         numbers: Function from the torch module to factors and offsets, both float64 (channels / repeat,).
     """
 
@@ -79,8 +79,8 @@ class PoolingForm:
     """Windows that do not overlap.
 
     Attributes:
-        is_global: Whether the op is a global pooling for maps of every size, which the last step may compute together
-            with the linear layer. Means of a window that happens to cover the map are rounded to integers instead.
+        is_global: Whether the op pools maps of every size, which the last step may compute together with the linear
+            layer. Means of a window that happens to cover the map are rounded instead.
     """
 
     reduction: Reduction

@@ -45,7 +45,6 @@ class Parameter:
     """Declaration of an argument of an op.
 
     Attributes:
-        field: Field of the op that the argument sets.
         label: Name of the argument in the decisions of a search space; for an option, its keyword.
         minimum: Least allowed count, if ``among`` is empty.
     """
@@ -60,7 +59,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Arguments that may follow a name of an op class in the notation, and the op that name and arguments describe.
+    """Arguments that may follow a name of an op, and the op that both describe.
 
     A class may have several names: ``conv3x3`` and ``conv5x5`` are a ``Conv`` with different ``fixed`` fields.
 
@@ -79,7 +78,7 @@ class Signature:
     op_type: Callable[..., Op] | None = None
 
     def make(self, **values: Any) -> Op:
-        """Return the op with these values of fields; other fields have their defaults."""
+        """Return the op with these fields, and defaults for all others."""
         assert self.op_type is not None, "only registered signatures make ops"
         return self.op_type(**self.fixed, **values)
 
@@ -145,7 +144,6 @@ class Op:
     is_joint: ClassVar[bool] = False
 
     def __str__(self) -> str:
-        """Return the op in canonical notation, without arguments that equal the defaults."""
         return _text(self)
 
     @property
@@ -167,7 +165,7 @@ class Op:
         return before
 
     def window(self, before: Shape = ()) -> tuple[int, int, int] | None:
-        """Return rows, columns and stride of the input window of an output; None for elementwise and global ops.
+        """Return rows, columns and stride of the input window; None for elementwise and global ops.
 
         Whether an op has a window does not depend on the shape ``before``.
         """
@@ -193,7 +191,7 @@ class Op:
         return False
 
     def with_tie(self, tie: str | None) -> Op:
-        """Return the op with another tie, None for a layer of its own."""
+        """Return the op with another tie, or without."""
         return replace(cast(Any, self), tie=tie)  # type: ignore[no-any-return]
 
     @property
@@ -362,7 +360,7 @@ class Residual(Op):
 
 
 def flat(ops: Iterable[Op]) -> Iterator[Op]:
-    """Yield all ops in order of execution: the ops of a residual sum first, then the sum."""
+    """Yield all ops in order of execution, inner ops before their residual sum."""
     for op in ops:
         if op.ops:
             yield from flat(op.ops)

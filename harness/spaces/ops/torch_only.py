@@ -39,8 +39,8 @@ class BareBatchNorm(BatchNorm):
 class JointBatchNorm(BatchNorm):
     """Batch normalisation whose statistics are shared by all uses of the tie, too.
 
-    A module that PyTorch calls several times: each call normalises by the statistics of the batch in training, and
-    updates the same running statistics.
+    A module that PyTorch calls several times: each call normalises by the batch in training, and updates the same
+    running statistics.
     """
 
     is_joint: ClassVar[bool] = True

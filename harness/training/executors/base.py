@@ -94,7 +94,7 @@ class Executor(Protocol):
         """Stop all jobs immediately; each keeps the checkpoint from which the job began."""
 
     def now(self) -> float:
-        """Return the time in seconds (``harness.system.clock``); the bench has a simulated clock."""
+        """Return the time in seconds; the bench has a simulated clock."""
         return clock.now()
 
 
@@ -146,7 +146,6 @@ def run_all(
         queue: Each job is removed when it starts, and appended again if it failed. The caller may empty or extend the
             list after each result.
         executor: Started and stopped here.
-        count: Largest number of slots.
         on_event: Called with each result, and with each failure before a retry.
         on_wait: Called after each wait for events, at least every ``_WAIT_SECONDS``.
         is_over: Called before each round (``feed``); True stops the running jobs.

@@ -48,7 +48,7 @@ class ClusterOptions:
     """Options of the trainings on a cluster.
 
     Attributes:
-        processes: Largest number of jobs per node, and cores of a cluster that is started here; None for all.
+        processes: Jobs per node, and cores of a cluster that is started here; None for all.
         slot_limit: Largest number of slots of all nodes together.
     """
 
@@ -71,7 +71,7 @@ class Connect(Protocol):
     """Object of an entry point of ``harness.executors``."""
 
     def __call__(self, address: str, options: ClusterOptions) -> AbstractContextManager[Cluster]:
-        """Connect to the cluster at an address for a block; raise DeviceError if this is not possible."""
+        """Connect to the cluster at an address for a block, or raise DeviceError."""
 
 
 def connection(address: str | None) -> Callable[[ClusterOptions], AbstractContextManager[Cluster]]:

@@ -102,7 +102,7 @@ class Processes(Executor):
         return [event for event in events if event is not None]
 
     def stop(self) -> None:
-        """End all processes immediately, except those that ``kept_processes`` keeps; checkpoints remain."""
+        """End all processes immediately, except those of ``kept_processes``; checkpoints remain."""
         idle_pools = _IDLE_POOLS.get()
         workers = self.workers
         if idle_pools is not None:
@@ -154,7 +154,6 @@ class Processes(Executor):
         return JobFailed(job, status, message)
 
     def _is_late(self, worker: _Worker) -> bool:
-        """Return whether a job has exceeded a time limit, or the pool has ended."""
         assert worker.job is not None, "only a worker with a job can be late"
         # Pebble forgets a job that is scheduled just when the pool is closed.
         if not worker.pool.active:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 _SOURCE_FOLDER = Path(__file__).resolve().parent
 # The engine has vector types of its own, and uses neither errno nor floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
-TORCH = "torch"  # name of torch as an engine
-_ENGINES = ("auto", "native", TORCH)  # values of the option ``--engine``
+TORCH = "torch"
+_ENGINES = ("auto", "native", TORCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Engine:
     """A loaded native engine."""
 
     name: str  # for results, ``native avx512 1f0c53a2``
-    path: str  # path of the shared library
+    path: str
     is_double: bool  # computes in float64, not float32
     pairs: bool  # supports products of bf16 pairs
     library: ctypes.CDLL  # with declared functions (``_declared``)
@@ -182,7 +182,6 @@ def compiler_version() -> str:
 
 
 def _built(options: tuple[str, ...]) -> Path:
-    """Return the path of the library for these options of the compiler; compile if the cache lacks the library."""
     command = [*compiler(), *options]
     digest = hashlib.sha256("\0".join([*command, compiler_version()]).encode())
     for source in sorted((*_SOURCE_FOLDER.glob("*.cpp"), *_SOURCE_FOLDER.glob("*.h"))):

@@ -62,11 +62,11 @@ class _Instruction:
     """An instruction; an index or offset of -1 means that the operand is absent."""
 
     code: _Code
-    source: int  # index of the input value
-    target: int = -1  # index of the output value
+    source: int
+    target: int = -1
     summand: int = -1  # second summand of a sum
     rows: int = 0  # of a window; 0 to pool over the whole map
-    columns: int = 0  # width of a window
+    columns: int = 0  # of a window
     stride: int = 1
     row_padding: int = 0  # zeros above and below
     column_padding: int = 0  # zeros on the left and on the right
@@ -79,12 +79,12 @@ class _Instruction:
     shift: int = -1
     mean: int = -1
     variance: int = -1
-    before: _Activation = _Activation.NONE  # activation before BN or without BN
-    after: _Activation = _Activation.NONE  # activation after BN
+    before: _Activation = _Activation.NONE  # before or without BN
+    after: _Activation = _Activation.NONE
     before_slope: int = 0  # in 1 / _SLOPE_PARTS if leaky, offset in the state if learned
     after_slope: int = 0  # as ``before_slope``
     dropout: int = 0  # 1: of single values, 2: of whole channels
-    rate: int = 0  # dropout rate in 1 / _RATE_PARTS
+    rate: int = 0  # in 1 / _RATE_PARTS
 
 
 @dataclass(slots=True)
@@ -147,7 +147,6 @@ def program(architecture: Architecture, input_shape: Shape) -> EngineProgram:
 
 
 def _sequence(flat: EngineProgram, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
-    """Append the instructions of ops that read value ``source``; return the index of the last output."""
     while ops:
         count, item = _pointwise(flat, ops, shape, source)
         if count:

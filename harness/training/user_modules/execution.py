@@ -41,15 +41,15 @@ from harness.system.user_code import OtherCode, code_sha256, declare_operators, 
 from harness.training.user_modules.products import module_macs
 from harness.training.user_modules.source import NAME
 
-BATCH = 2  # images in the recorded batch; several, so that a batch is not confused with a single channel
-_DIGITS = 12  # hexadecimal digits of a hash, as of a network
+BATCH = 2  # several, so that a batch is not confused with a single channel
+_DIGITS = 12  # of a hash, as of a network
 # Names of torch's operators that draw random numbers for masks of dropout only.
 _DROPOUT = {
     "dropout", "native_dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "lstm", "gru",
     "scaled_dot_product_attention",
 }  # fmt: skip
-_TOLERANCE = 1e-5  # largest effect of further images of a batch, relative to the largest output if that exceeds 1
-_EVALUATION_SEED = 0  # seed of every forward pass in evaluation mode, so that evaluations are reproducible
+_TOLERANCE = 1e-5  # of further images of a batch, relative to the largest output if that exceeds 1
+_EVALUATION_SEED = 0  # of every forward pass in evaluation mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def fresh_module(argument: str, code: str) -> nn.Module:
 
 
 @cache
-def _value_at(argument: str, code: str) -> Any:  # ``code`` is a part of the key: changed code is loaded again
+def _value_at(argument: str, code: str) -> Any:  # changed code is loaded again
     return load_value(argument)
 
 
@@ -218,7 +218,7 @@ def made_module(value: object, purpose: str) -> nn.Module:
 
 
 def _from_file(path: Path) -> Any:
-    """Return the executed file; the file may import files of the same folder."""
+    """The file may import files of the same folder."""
     # Files of the same name in several folders are different modules.
     name = f"user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{path.stem}"
     folder = str(path.resolve().parent)
@@ -294,7 +294,6 @@ class SeededModule(nn.Module):
 
 
 def _logits(output: Any, classes: int) -> Tensor:
-    """Return the output of a module as (batch, classes); raise ValueError for a different form of output."""
     values = output if isinstance(output, (tuple, list)) else [output]
     tensors = [each for each in values if isinstance(each, Tensor)]
     # The first axis is the batch, which a ``squeeze`` in the module removes for a single image.
@@ -369,7 +368,6 @@ def check_code(op: UserModule) -> str:
 
 
 def _compare(op: UserModule, field: str, value: object) -> None:
-    """Raise OtherCode if the present value of a field differs from the value stated in the op."""
     stated_value = getattr(op, field)
     if value == stated_value:
         return
@@ -410,7 +408,7 @@ def describe(value: Any, argument: str, task: Task) -> Description:
 
 @cache
 def _named_description(name: str, code: str, task: Task) -> Description:
-    """Return the description of a named module, once per name, code (``code_of``) and task."""
+    """Once per name, code (``code_of``) and task."""
     return _Examination(name, task, partial(fresh_module, name, code)).description(name, code)
 
 
@@ -428,7 +426,7 @@ class _Examination:
         self._images = torch.randn(BATCH, *task.input_shape, generator=torch.Generator().manual_seed(0))
         self.first, self.second = (self._made(make, seed) for seed in (1, 2))
         self._notes: list[str] = []
-        self._generator_state: Tensor  # state of torch's global generator after the last call of the module
+        self._generator_state: Tensor  # of torch's global generator after the last call
 
     def description(self, name: str = "", code: str = "") -> Description:
         weights = list(self.first.parameters())
