@@ -78,7 +78,7 @@ class _CountType(click.IntRange):
 
 def _address(text: str) -> str:
     if re.match(r"(?!ray://)[\w-]+://", text):
-        return text  # ``executors.clusters.connected`` checks the name
+        return text  # ``executors.clusters.connection`` checks the name
     address = re.fullmatch(r"(?:ray://)?+(?:local|auto|.+:(\d{1,5}))", text)
     if address is None or not 0 < int(address[1] or 1) < 65536:
         raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")
