@@ -182,7 +182,7 @@ def _study_trainings(folder: Path, name: str, data_hash: str) -> tuple[str, Prio
 
 @cache
 def prior_of_package(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PriorTraining, ...]:
-    """Return the package's trainings on a data set; if there are none, on other data sets, as ``prior_of_other_sets``."""
+    """Return the package's trainings on a data set; if there are none, those of ``prior_of_other_sets``."""
     path = _package_file(f"trainings-{name}.csv")
     return _read(path, _REINSTALL) if path.is_file() else prior_of_other_sets(name, same_images)
 
