@@ -111,6 +111,8 @@ class Epoch:
     train_seconds: float  # training time since the start of the run, without evaluation
     validation_errors: int | None = None  # misclassified validation images; None if not evaluated
     test_errors: int | None = None  # misclassified test images; only with ``test_each_epoch``
+    validation_soft_errors: float | None = None  # ``Evaluation.soft_errors``; None if not evaluated or not finite
+    validation_loss: float | None = None  # mean cross-entropy on the validation images, without label smoothing
 
 
 @strict_json
@@ -188,6 +190,8 @@ class Result:
     message: str = ""  # description of a failure; empty without a failure
     history: tuple[Epoch, ...] = ()  # epochs of the run; of long runs a sample (``sampled``)
     validation_errors: int | None = None  # misclassified images after the latest epoch; None if not evaluated
+    validation_soft_errors: float | None = None  # ``Evaluation.soft_errors`` after the latest epoch
+    validation_loss: float | None = None  # mean cross-entropy after the latest epoch, without label smoothing
     validation_size: int | None = None  # number of validation images; None without validation images
     test_errors: int | None = None  # misclassified test images; None if not evaluated
     test_size: int | None = None

@@ -79,7 +79,7 @@ def test_training_overfits_sixty_four_images_and_loss_falls():
     images = make_squares(64)
     run = train_run(replace(PLAIN, epochs=30, batch_size=8), images=images)
     losses = [epoch.train_loss for epoch in run.history]
-    assert run.count_errors(images) == 0
+    assert run.evaluation(images).errors == 0
     assert losses[0] is not None
     assert losses[-1] is not None
     assert losses[0] > 2
@@ -314,7 +314,7 @@ def test_gpu_gives_equal_bits_twice_and_learns():
         run = start(NETWORK, replace(PLAIN, epochs=30, batch_size=8), 7, device, task=MNIST)
         run.train(gpu_images, 30)
         digests.append(run.weights_digest())
-        assert run.count_errors(gpu_images) == 0
+        assert run.evaluation(gpu_images).errors == 0
     assert digests[0] == digests[1]
 
 
