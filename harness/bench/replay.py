@@ -130,7 +130,9 @@ class _TableRuns:
                 correction = math.sqrt(len(complete) / (len(complete) - 1))
                 for index in range(len(complete)):
                     ratios = {rung: counts[index] / max(1.0, means[rung]) for rung, counts in errors.items()}
-                    soft_ratios = {rung: values[index] / self.soft_means[key][rung] for rung, values in softs.items()}
+                    soft_ratios = {
+                        rung: values[index] / max(1e-6, self.soft_means[key][rung]) for rung, values in softs.items()
+                    }
                     deviation = _Deviation(
                         {rung: correction * (ratio - 1) for rung, ratio in ratios.items()},
                         {rung: correction * (ratio - 1) for rung, ratio in soft_ratios.items()},
