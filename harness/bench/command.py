@@ -139,7 +139,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     from harness.bench.recording import plan_text, prepare, record, recording_json
     from harness.bench.table import write_table
     from harness.studies.config import locked_folder
-    from harness.training.executors.clusters import ClusterOptions, Kinds, connected
+    from harness.training.executors.clusters import ClusterOptions, Kinds, connection
     from harness.training.progress import Reporter
 
     workspace = files.workspace()
@@ -164,7 +164,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         locked_folder(recording_folder),
         # The seconds of a table must be comparable: only nodes like this machine join a cluster, with equally many
         # workers.
-        connected(request.cluster, cluster_options) as cluster,
+        connection(request.cluster)(cluster_options) as cluster,
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(len(recording.finished_runs))
@@ -344,13 +344,13 @@ def _run_live(
 ) -> tuple[list[Trace], Judged]:
     from harness.bench.replay import run_live
     from harness.training.executors.base import DataLocation
-    from harness.training.executors.clusters import ClusterOptions, Kinds, connected
+    from harness.training.executors.clusters import ClusterOptions, Kinds, connection
 
     source = DataLocation(contest.comparison.task.study.dataset, request.data)
     # All methods must have equal conditions: only nodes like this machine join a cluster, and no additional workers.
     workers = effort.workers
     cluster_options = ClusterOptions(workers, effort.device, effort.engine, slot_limit=workers, kinds=Kinds.OURS)
-    with connected(request.cluster, cluster_options) as cluster:
+    with connection(request.cluster)(cluster_options) as cluster:
         make_executor = partial(cluster.make_executor, source, effort.limits)
         return run_live(contest, effort, make_executor, folder, earlier_traces, say)
 

@@ -71,7 +71,6 @@ class Replayed:
     Attributes:
         errors: Wrong validation images, by rung.
         seconds: Training seconds since the start of the run, by rung.
-        status: Status at the end of the run.
         softs: Soft errors on the validation images, by rung; empty or None if not recorded.
     """
 
@@ -103,7 +102,7 @@ class _TableRuns:
         soft_means: Mean soft errors, by hash and rung; empty without soft errors.
         deviations_by_mean: For each of these runs, the mean errors of the network at the last rung and the deviations
             from the mean; ascending by mean errors. Networks with a single such run are left out.
-        neighbour_count: Number of neighbours in ``deviations_by_mean`` from which a deviation is drawn.
+        neighbour_count: Neighbours in ``deviations_by_mean`` from which a deviation is drawn.
     """
 
     def __init__(self, table: Table, spread: str = "pooled") -> None:
@@ -138,7 +137,6 @@ class _TableRuns:
                         {rung: correction * (ratio - 1) for rung, ratio in soft_ratios.items()},
                     )
                     self.deviations_by_mean.append((means[rungs[-1]], deviation))
-        # The sort is stable: equal means keep the fixed order of the table.
         self.deviations_by_mean.sort(key=lambda pair: pair[0])
         self.neighbour_count = min(_NEIGHBOURS * max(map(len, table.runs.values())), len(self.deviations_by_mean))
 

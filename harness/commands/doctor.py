@@ -31,7 +31,7 @@ _REINSTALL = "install the package again in a fresh environment"
 _ENOUGH_DISK_BYTES = 500 * 2**20
 # Network with most kinds of counted parameters: a tied kernel, biases and BN.
 _PROBE_NETWORK = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
-# Of an error, by exit code.
+# Names of errors, by exit code.
 _ERROR_KINDS = {family.exit_code: family.kind for family in errors.HarnessError.__subclasses__()}
 _VERDICT_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 

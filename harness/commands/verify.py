@@ -37,7 +37,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     """
     from harness.evidence.verification_runs import declare_attempt
     from harness.interface.verification import VerifyRequest, plan_verification, run_verification
-    from harness.training.executors.clusters import ClusterOptions, Kinds, connected
+    from harness.training.executors.clusters import ClusterOptions, Kinds, connection
 
     if declare_only and not certify:
         raise UsageError("--declare-only requires --certify")
@@ -58,7 +58,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     # All seeds of a certification are trained on the same kind of machine.
     kinds = Kinds.FIRST if certify else Kinds.ANY
     cluster_options = ClusterOptions(request.workers, plan.device, plan.engine, kinds=kinds)
-    with options.resumable(), connected(cluster, cluster_options) as trainers:
+    with options.resumable(), connection(cluster)(cluster_options) as trainers:
         result = run_verification(plan, workspace, request.data, trainers.make_executor)
     options.print_result(as_json, result.document(), str(result))
     return 0 if result.passed else 3

@@ -44,7 +44,7 @@ _FIRST_LOOK_ALPHA = round(1 - bounds.VERIFIED_CONFIDENCE, 9)
 # Also the rounding allowed in sums of probabilities.
 TOLERANCE = 1e-6
 
-# Of the first rules: number, network, first seed, number of seeds, time.
+# Attempts of the first rules: number, network, first seed, number of seeds, time.
 _OF_OLD_RULES = {
     (1, "209721711989", 0, 30, "2026-11-20T18:31:02+00:00"),
     (2, "5b5d16c11c4a", 0, 40, "2026-11-20T21:26:28+00:00"),

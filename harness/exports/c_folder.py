@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,12 @@ from harness.exports.emulated import chip_costs
 from harness.exports.integer_plan_json import page_json
 from harness.exports.tryout_page import render
 from harness.interface.formats import Files, Format
-from harness.interface.weights import TrainedNetwork
+from harness.interface.weights import NetworkSeed, TrainedNetwork
+from harness.spaces.chips import Fit, fastest, fitting
+from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.integer_plan import integer_plan
 from harness.spaces.network import Architecture, Task, analyse
-from harness.system.errors import ContentError, DeviceError, HarnessError, as_command
+from harness.system.errors import ContentError, DeviceError, HarnessError, UsageError, as_command, option_words
 from harness.system.files import Workspace
 from harness.system.terminal import counted, say
 from harness.training.integer import MAP_SCALES, IntegerNetwork, integer_logits, integers_of, map_scales, warn_of_few
@@ -40,8 +42,47 @@ _CHECKED_IMAGES = 10_000  # training images for error counts and the comparison 
 _FACTS = ("architecture", "hash", "recipe", "recipe_hash", "dataset", "seed_index", "seed", "weights_sha256", "engine")
 
 
+@dataclass(frozen=True)
 class _C(Format):
+    """The format C.
+
+    Attributes:
+        fit: Resources of the network on the target chip of ``--chip``; None without a target chip.
+    """
+
     is_folder = True
+    options: ClassVar[Mapping[str, str]] = {
+        "chip": "only the C code runs on chips",
+        "optimise": "only the C code has variants for size and speed",
+    }
+    fit: Fit | None = None
+    optimise: Optimisation = Optimisation.SIZE
+
+    def with_options(self, seed: NetworkSeed, task: Task, recipe: str | None, **options: Any) -> Format:
+        """Return the format with the code for ``optimise``, None for the fastest code that fits ``chip``, else size.
+
+        Raises:
+            UsageError: The chip has no costs of code for speed.
+            ContentError: The network does not fit; the hint names sufficient chips and a search command.
+        """
+        chip, optimise = (options[name] for name in self.options)
+        if chip is None:
+            return replace(self, optimise=Optimisation(optimise or self.optimise))
+        if optimise == Optimisation.SPEED and chip.core.speed is None:
+            raise UsageError(f"the core of {chip} has no table speed, which optimise speed requires")
+        analysis = analyse(seed.argument.architecture, task, weight_bits=seed.recipe.recipe.weight_bits)
+        fit = fastest(chip, analysis) if optimise is None else Fit(chip, analysis, Optimisation(optimise))
+        if fit.lack:
+            chips = ", ".join(map(str, fitting(analysis, fit.optimise)))
+            hint = f"chips with enough memory: {chips}; " if chips else ""
+            if not Fit(chip, analysis).lack:
+                hint = f"optimised for size, it fits; {hint}"
+            target = None if seed.record is None else f"{seed.record.target_pct:g}"
+            search_options = option_words({"--dataset": seed.dataset, "--target": target, "--recipe": recipe})
+            message = f"the network optimised for {fit.optimise} does not fit {chip}: {fit.lack} too many"
+            command = as_command("search", "--chip", str(chip), *search_options)
+            raise ContentError(message, hint=f"{hint}'{command}' searches for networks that fit")
+        return replace(self, fit=fit, optimise=fit.optimise)
 
     def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
         analyse(architecture, task).plan.check()
@@ -83,7 +124,7 @@ class _C(Format):
         facts: dict[str, Any] = {name: about[name] for name in _FACTS}
         facts |= {name: int(facts[name]) for name in ("seed_index", "seed")}
         facts |= {"data_sha256": images.data_hash, "check": check}
-        chip = {} if network.fit is None else {"chip": network.fit.document()}
+        chip = {} if self.fit is None else {"chip": self.fit.document()}
         library = Library(
             name=c_name(path.name),
             title=_title(analyse(network.architecture, spec.task).parameters, spec),
@@ -92,7 +133,7 @@ class _C(Format):
             dataset=spec,
             examples=images.train_images[images.examples(EXAMPLES)].numpy(),
             facts=facts | chip,
-            optimise=network.optimise,
+            optimise=self.optimise,
         )
         check |= _compiled_check(library, pixels.numpy(), logits)
         library = replace(library, chips=chip_costs(library))
@@ -100,7 +141,7 @@ class _C(Format):
         accuracy_pct = Errors(check["integer_errors"], len(pixels)).accuracy_pct
         accuracy = f"Accuracy on {len(pixels):,} training images: {accuracy_pct:.2f} %."
         contents[path / "try.html"] = render(page_json(library, accuracy)).encode()
-        export_facts = {**library.network.plan.sizes, "optimise": network.optimise, **chip, "check": check}
+        export_facts = {**library.network.plan.sizes, "optimise": self.optimise, **chip, "check": check}
         return Files(contents, export_facts, _text(export_facts))
 
     def compare(self, record: Record, index: int, workspace: Workspace, folder: Path | None) -> dict[str, Any]:

@@ -52,7 +52,7 @@ _FILES = (
     "zephyr/Kconfig", "LICENSE", "examples/Classify/Classify.ino", "test/examples.h", "test/test.c",
 )  # fmt: skip
 _ALL_BITS = 15  # right shift that maps every channel index to 0
-# By the name in ``harness.exports.emulated``.
+# Compiler macros, by the name in ``harness.exports.emulated``.
 _CHIP_MACROS = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
 # Function in C by kind of step.
 _FUNCTIONS = {

@@ -161,7 +161,7 @@ def _convolved(
     repeats = channels_per_multiplier if len(multipliers) > 1 else 1
     # A scale is positive, so the sign of a multiplier goes to the weights.
     signs = np.sign(multipliers).repeat(channels_per_multiplier).reshape(-1, 1, 1, 1)
-    # Of the output map for a weight and an input of 1; a multiplier of 0 has the sign 0.
+    # Numbers of the output map for a weight and an input of 1; a multiplier of 0 has the sign 0.
     magnitudes = np.maximum(np.abs(multipliers), 1) * 0.5 ** (numbers.sum_bits + numbers.output_bits) / unit
     scales = magnitudes * scale / source.scale
     inputs = [graph.real(source), graph.weights(weights * signs, scales.repeat(repeats))]

@@ -61,6 +61,9 @@ class _PyTorch(Format):
             if not isinstance(op, Residual):
                 op.source(before)  # raises SearchSpaceError
 
+    def reads_test_set(self, dataset: Dataset) -> bool:
+        return not dataset.folder  # torchvision downloads all other data sets
+
     def tensor_names(self, network: TrainedNetwork) -> dict[str, str]:
         names = {tensor.data_ptr(): name for name, tensor in reversed(_net_of(network).state.items())}
         return {name: names[tensor.data_ptr()] for name, tensor in network.model.state_dict().items()}
@@ -81,7 +84,7 @@ class _PyTorch(Format):
         contents = {path / name: text.encode() for name, text in texts.items()}
         contents[path / "weights.pt"] = buffer.getvalue()
         spec = network.images.dataset
-        if spec.folder:  # torchvision downloads the data set
+        if not self.reads_test_set(spec):
             return Files(contents)
         purpose = f"export {network.architecture.hash} --pytorch"
         pixels, labels = read_test_set(network.images, purpose=purpose, log=workspace().test_log)

@@ -234,8 +234,7 @@ def export(
     return export_network(
         network,
         {"onnx": onnx, "safetensors": safetensors, "c": c, "pytorch": pytorch} | dict(formats or {}),
-        chip=cast("Chip | None", chip),
-        optimise=optimise,
+        options={"chip": chip, "optimise": optimise},
         seed=seed,
         recipe=recipe,
         epochs=epochs,

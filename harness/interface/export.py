@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,11 @@ from harness.data import datasets, training_images
 from harness.interface.formats import Format, format_of
 from harness.interface.lookup import network_argument
 from harness.interface.results import Exported
-from harness.interface.weights import NetworkSeed, TrainedNetwork, network_seed, trained_network
-from harness.spaces.chips import Chip, Fit, fastest, fitting
-from harness.spaces.fast_kernels import Optimisation
+from harness.interface.weights import TrainedNetwork, network_seed, trained_network
 from harness.spaces.network import analyse
-from harness.system import files
+from harness.system import doors, files
 from harness.system.doors import Door, guests
-from harness.system.errors import ContentError, UsageError, as_command, option_words, require
+from harness.system.errors import DeviceError, UsageError, require
 from harness.system.files import check_file, check_writable, write_together
 from harness.system.user_code import guarding_user_code
 from harness.training.recipe import check_network
@@ -28,8 +26,7 @@ def export_network(
     network: object,
     paths: Mapping[str, str | Path | None],
     *,
-    chip: Chip | None,
-    optimise: str | None,
+    options: Mapping[str, object],
     dataset: str,
     device: str,
     engine: str,
@@ -38,8 +35,8 @@ def export_network(
 ) -> Exported:
     """Write a network in the formats of ``paths``, as ``harness.export`` does; all files are written, or none.
 
-    ``paths`` has a file or folder by name of the format, or None. ``optimise`` None stands for the fastest code that
-    fits ``chip``, else for size. ``selection`` has arguments of ``network_seed``.
+    ``paths`` has a file or folder by name of the format, or None; ``options`` has the options of single formats.
+    ``selection`` has arguments of ``network_seed``.
     """
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
     if not targets:
@@ -49,7 +46,7 @@ def export_network(
     formats = {name: format_of(name) for name in targets}
     for name, path in targets.items():
         _check_path(name, path, formats[name])
-    _check_options(chip, optimise, targets)
+    _check_options(options, formats)
 
     workspace = files.workspace()
     argument = network_argument(network, workspace, datasets.dataset_of_option(dataset).task)
@@ -59,19 +56,17 @@ def export_network(
     for name, format_ in formats.items():
         require("" if name in guests(Door.FORMATS) else "export", format_.libraries, f"--{name}")
         format_.check(argument.architecture, task, recipe)
-    fit = None if chip is None else _fit_on(chip, seed, optimise, selection["recipe"])
+    formats = {name: each.with_options(seed, task, selection["recipe"], **options) for name, each in formats.items()}
     images = training_images.load(seed.dataset, Path(data) if data else None)
     recipe.check_batch(len(images.train_labels))
     check_network(recipe, argument.architecture, images.dataset.task)
-    if "pytorch" in targets and not images.dataset.folder:
-        # The read of the test images is logged.
+    if any(each.reads_test_set(images.dataset) for each in formats.values()):
         check_writable(workspace.test_log.parent, make=False)
     trained = trained_network(seed, images, workspace, device=device, engine=engine)
     names = argument.tensor_names
     for format_ in formats.values():
         names = format_.tensor_names(trained) or names
-    variant = Optimisation(optimise or Optimisation.SIZE) if fit is None else fit.optimise
-    return _written(replace(trained, fit=fit, optimise=variant, names=names), formats, targets)
+    return _written(replace(trained, names=names), formats, targets)
 
 
 def _check_path(option: str, path: Path, format_: Format) -> None:
@@ -83,31 +78,14 @@ def _check_path(option: str, path: Path, format_: Format) -> None:
     check_writable(path.parent, make=False)
 
 
-def _check_options(chip: Chip | None, optimise: str | None, targets: Mapping[str, Path]) -> None:
-    if chip is not None and "c" not in targets:
-        raise UsageError("the option chip requires the option c: only the C code runs on chips")
-    if optimise is not None and "c" not in targets:
-        raise UsageError("the option optimise requires the option c: only the C code has variants for size and speed")
-    if chip is not None and optimise == Optimisation.SPEED and chip.core.speed is None:
-        raise UsageError(f"the core of {chip} has no table speed, which optimise speed requires")
-
-
-def _fit_on(chip: Chip, seed: NetworkSeed, optimise: str | None, recipe: str | None) -> Fit:
-    """Return the needs of a network on a chip, in the variant ``optimise``; None selects the fastest that fits."""
-    analysis = analyse(seed.argument.architecture, datasets.dataset_of_option(seed.dataset).task)
-    analysis = replace(analysis, weight_bits=seed.recipe.recipe.weight_bits)
-    fit = fastest(chip, analysis) if optimise is None else Fit(chip, analysis, Optimisation(optimise))
-    if fit.lack:
-        chips = ", ".join(map(str, fitting(analysis, fit.optimise)))
-        hint = f"chips with enough memory: {chips}; " if chips else ""
-        if not Fit(chip, analysis).lack:
-            hint = f"optimised for size, it fits; {hint}"
-        target = None if seed.record is None else f"{seed.record.target_pct:g}"
-        search_options = option_words({"--dataset": seed.dataset, "--target": target, "--recipe": recipe})
-        message = f"the network optimised for {fit.optimise} does not fit {chip}: {fit.lack} too many"
-        command = as_command("search", "--chip", str(chip), *search_options)
-        raise ContentError(message, hint=f"{hint}'{command}' searches for networks that fit")
-    return fit
+def _check_options(options: Mapping[str, object], formats: Mapping[str, Format]) -> None:
+    """Raise UsageError for an option of a format that is not requested."""
+    supported = {name for format_ in formats.values() for name in format_.options}
+    for option in [name for name, value in options.items() if value is not None and name not in supported]:
+        for name in doors.names(Door.FORMATS) - guests(Door.FORMATS).keys():
+            with suppress(DeviceError):
+                if reason := format_of(name).options.get(option):
+                    raise UsageError(f"the option {option} requires the option {name}: {reason}")
 
 
 def _written(network: TrainedNetwork, formats: Mapping[str, Format], targets: Mapping[str, Path]) -> Exported:

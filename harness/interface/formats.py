@@ -16,9 +16,10 @@ from harness.system.doors import Door
 from harness.system.errors import ContentError, UsageError
 
 if TYPE_CHECKING:
+    from harness.data.datasets import Dataset
     from harness.data.training_images import ImageData
     from harness.evidence.record import Record
-    from harness.interface.weights import TrainedNetwork
+    from harness.interface.weights import NetworkSeed, TrainedNetwork
     from harness.spaces.network import Architecture, Task
     from harness.system.files import Workspace
     from harness.training.recipe import Recipe
@@ -44,13 +45,26 @@ class Format:
     Attributes:
         libraries: Optional libraries that the format needs.
         is_folder: Whether the format writes a new folder, not a file.
+        options: Reasons why only this format has an option of ``harness.export``, by name of the option.
     """
 
     libraries: ClassVar[tuple[str, ...]] = ()
     is_folder: ClassVar[bool] = False
+    options: ClassVar[Mapping[str, str]] = {}
 
     def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
         """Raise ContentError or SearchSpaceError, before any training, if the format cannot hold the network."""
+
+    def with_options(self, seed: NetworkSeed, task: Task, recipe: str | None, **options: Any) -> Format:
+        """Return the format with the values of ``options`` for a network, checked before any training.
+
+        The value None stands for the default. ``recipe`` is the recipe that the user stated, for messages.
+        """
+        return self
+
+    def reads_test_set(self, dataset: Dataset) -> bool:
+        """Return whether the files contain test images; the read of the test set is logged."""
+        return False
 
     def tensor_names(self, network: TrainedNetwork) -> Mapping[str, str]:
         """Return the names of the tensors in the files, by names in the state of the network; empty for equal names.

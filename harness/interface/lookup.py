@@ -94,6 +94,7 @@ class NetworkArgument:
         parts: Layers of a PyTorch module outside of the notation; else empty.
         translated_module: Name of the PyTorch module that was translated; else empty.
         tensor_names: Names of tensors in the user's module, by names in the state of the built network.
+        records: All records of the workspace; None if the lookup has read no records (``records_in``).
     """
 
     architecture: Architecture
@@ -102,6 +103,12 @@ class NetworkArgument:
     parts: tuple[ModulePart, ...] = ()
     translated_module: str = ""
     tensor_names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    records: Sequence[Record] | None = field(default=None, compare=False)
+
+    def records_in(self, workspace: Workspace) -> list[Record]:
+        """Return the records of the network, which are read if the lookup has not read them."""
+        records = read_all(workspace.records) if self.records is None else self.records
+        return [each for each in records if each.hash == self.architecture.hash]
 
 
 def only_row(
@@ -316,9 +323,8 @@ def _module_argument(value: Any, argument: str, task: Task, only_notation: bool)
         network = NetworkArgument(Architecture((description.op,)), parts=description.parts, tensor_names=names)
     else:
         notes = translation.notes
-        network = NetworkArgument(
-            translation.architecture, translated_module=name, tensor_names=translation.tensor_names
-        )
+        names = translation.tensor_names
+        network = NetworkArgument(translation.architecture, translated_module=name, tensor_names=names)
         say(f"{name} is {network.architecture.hash} in the notation, and the weights of the module are not used")
     for note in notes:
         say(f"{name}: {note}")
@@ -370,7 +376,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         [row] = argument.rows
         dataset = row.dataset or dataset
         recipe = recipe or row.recipe_hash
-    records = [each for each in read_all(workspace.records) if each.hash == network_hash]
+    records = argument.records_in(workspace)
     matches = _with_recipe([each for each in records if dataset in (AUTO, each.dataset)], recipe)
     if not matches:
         message = f"{network_hash} has no record"
@@ -420,7 +426,7 @@ def _known(name: str, workspace: Workspace) -> list[NetworkArgument]:
     records = read_all(workspace.records)
     matches = [record for record in records if _matches(name, record)]
     if matches:
-        return [NetworkArgument(record.architecture, record.name, rows=(KnownRow.of(record),)) for record in matches]
+        return [NetworkArgument(row.architecture, row.name, (KnownRow.of(row),), records=records) for row in matches]
     return list(_without_record(name, workspace, {record.recipe_hash: record.recipe for record in records}))
 
 

@@ -72,8 +72,7 @@ def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterat
         if name == _STORAGE:
             raise UsageError("--log storage: a database is chosen by --storage URL")
         _observer(name)
-    if request.cluster is not None:
-        clusters.check(request.cluster)
+    connect = clusters.connection(request.cluster)
     if request.storage is not None:
         _observer(_STORAGE, "--storage").check(request.storage, with_driver=not only_plan)
     home = workspace()
@@ -93,7 +92,7 @@ def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterat
             recipes = f"recipe {plan.training.named_recipe.name} evaluates floats; recipe small-int8 evaluates integers"
             say(f"bytes and instructions refer to the integer network, but {recipes}")
         cluster_options = clusters.ClusterOptions(request.workers, plan.effort.device, plan.effort.engine)
-        with clusters.connected(request.cluster, cluster_options) as cluster:
+        with connect(cluster_options) as cluster:
             options.say_training(plan.training.engine, plan.training.named_recipe.recipe, plan.data.train_size)
             yield plan if request.cluster is None else on_cluster(plan, cluster, request.workers)
 

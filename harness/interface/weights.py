@@ -12,8 +12,6 @@ from harness.evidence import record as record_files
 from harness.evidence.record import Record, SeedRun
 from harness.interface import options
 from harness.interface.lookup import KnownRow, NetworkArgument, only_row, recipe_of
-from harness.spaces.chips import Fit
-from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.network import Architecture
 from harness.system.errors import TargetMissed, UsageError
 from harness.system.files import Workspace
@@ -63,7 +61,6 @@ class TrainedNetwork:
         match: A value of ``harness.evidence.record.match``, or ``repeated`` for kept weights of a repeated training
             whose last bits differ.
         epochs: Number of epochs trained now; None for kept weights.
-        fit: Resources on the chip of ``--chip``; None without a chip.
         names: Names of tensors in a safetensors file, by names in the state of ``model``; empty for equal names.
     """
 
@@ -74,8 +71,6 @@ class TrainedNetwork:
     run: Result | SeedRun
     match: str
     epochs: int | None = None
-    fit: Fit | None = None
-    optimise: Optimisation = Optimisation.SIZE
     names: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -110,7 +105,7 @@ def network_seed(
         UsageError: The weights of the recorded seed are not kept, or the recipe is unknown.
         ContentError: Several rows fit.
     """
-    records = [each for each in record_files.read_all(workspace.records) if each.hash == argument.architecture.hash]
+    records = argument.records_in(workspace)
     rows = tuple(replace(row, target_pct=None) for row in argument.rows or map(KnownRow.of, records))
     row = only_row(replace(argument, rows=rows), dataset=dataset, target_pct=None, recipe=recipe)
     recipe_choice = recipe_of(row, recipe, epochs, workspace)

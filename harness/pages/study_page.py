@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.datasets import dataset
 from harness.evidence.bounds import VERIFIED_SEEDS, ErrorRatio
 from harness.evidence.record import Record, SeedRun
 from harness.pages import charts, history, render, study_charts
@@ -43,7 +42,6 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False, stat
 def page(info: StudyFacts, *, live: bool = False) -> str:
     """Return the HTML page of a study."""
     rows = study_charts.networks_rows(info)
-    task = dataset(info.config.dataset).task
     filters = _filters(info)
     scripts = ["study.js", "live.js"] if live else ["study.js"]
     pruning = history.pruning(info) if len(info.networks) >= _MIN_NETWORKS else []
@@ -76,7 +74,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         tryout_page=_tryout_page(info),
         commands=_commands(info),
         mistakes=_mistakes(info.proof.record, info.proof.inspections) if info.proof else None,
-        analysis=analyse(info.network.architecture, task) if info.network else None,
+        analysis=analyse(info.network.architecture, info.study.data.task) if info.network else None,
         tables={"facts": made_by(info).items(), "settings": settings(info), "recipe": recipe_rows(info.config)},
         live=live,
         most_named=MAX_NAMED,
@@ -100,7 +98,7 @@ def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
 def _margin(info: StudyFacts) -> str:
     """Return the origin of the gap between threshold and target; empty if the user set the threshold."""
     config = info.config
-    ratio = ErrorRatio.of(dataset(config.dataset), config.target_pct)
+    ratio = ErrorRatio.of(info.study.data, config.target_pct)
     if round(ratio.threshold_pct(config.target_pct), 6) != config.threshold_pct:
         return ""
     return "margin for chance" if ratio.relative_error is None else "measured"
@@ -207,7 +205,7 @@ _COLUMNS = (
 
 
 def _table_rows(info: StudyFacts) -> list[dict[str, Any]]:
-    task = dataset(info.config.dataset).task
+    task = info.study.data.task
     rows = []
     for rank, network in enumerate(info.networks, start=1):
         row = network.row

@@ -57,7 +57,7 @@ class Translation:
     architecture: Architecture
     weights: tuple[Mapping[str, str], ...]
     notes: tuple[str, ...]
-    tensor_names: Mapping[str, str] = field(default_factory=dict)
+    tensor_names: dict[str, str] = field(default_factory=dict)
 
 
 def translate(module: nn.Module, task: Task, name: str = "the module") -> Translation:

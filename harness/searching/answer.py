@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data.datasets import dataset
 from harness.evidence.leaderboard_table import Verification
 from harness.searching.baselines import best_linear, linear_document, linear_lines
 from harness.searching.ending import Ending, ending
@@ -103,7 +102,7 @@ class SearchAnswer:
             lines += [end.answer, *self._row_lines(end), f"the search {end.reason}"]
         if verdict is not None and Metric.LATENCY_US in config.minimised:
             with suppress(EngineUnavailable):
-                latency = measured_latency(verdict.row.architecture, dataset(config.dataset).task)
+                latency = measured_latency(verdict.row.architecture, self.state.data.task)
                 lines.append(f"latency on this machine: {latency:.0f} microseconds per image on a single core")
         lines += self._front_lines()
         lines += end.notes

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from harness.data.datasets import dataset
 from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, ErrorRatio
 from harness.evidence.leaderboard_table import Verification, read_verdicts
@@ -167,7 +166,7 @@ def _answer_text(state: StudyState, standing: StudyVerdict, verdict: Verificatio
         epochs = "" if row.epochs is None else f", {counted(row.epochs, 'epoch')}"
         return (
             f"{standing.outcome} ({row.tier}): {size}, {_accuracy_text(row.mean_test_accuracy_pct, row.seeds)}"
-            f"{deviation}, target {row.target_pct:g} % on {dataset(row.dataset).title}, in "
+            f"{deviation}, target {row.target_pct:g} % on {state.data.title}, in "
             f"{duration_text(state.seconds)}; recipe {config.recipe_name}{epochs}, hash {row.hash}"
         )
     text = f"{standing.outcome} ({standing.tier}): {size}"
@@ -201,7 +200,7 @@ def shortfall_of(verdict: Verification) -> str:
     row = verdict.row
     if row.test_errors_mean is None:
         return "no seed of the verification has been run"
-    allowed_errors = (100 - row.target_pct) / 100 * dataset(row.dataset).test_size
+    allowed_errors = (100 - row.target_pct) / 100 * verdict.record.seeds[0].test_size
     text = f"the verification gave a mean of {row.test_errors_mean:,.1f} test errors over {counted(row.seeds, 'seed')}"
     if verdict.lacks_declaration:
         return f"{text}; the ledger lacks the declaration of seeds of the row and must be restored, as from a backup"
@@ -411,7 +410,7 @@ def _without_answer(state: StudyState, nearest: NearestMiss | None, workspace: W
         return _more_effort(state, sentences, _RESUMES, workspace)
     stated_options = _stated_options(state)
     if nearest is None or 2 * nearest.cost > config.limits[0]:
-        changes = _doubled_limit(config, stated_options)
+        changes = _doubled_limit(state, stated_options)
         if changes:
             return _search_again(state, "space", sentences, changes, "searches larger networks", workspace)
     if nearest is None:
@@ -420,7 +419,7 @@ def _without_answer(state: StudyState, nearest: NearestMiss | None, workspace: W
         return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
     # With errors higher by a standard deviation of the seeds, the nearest miss should reach the new target.
     error_share = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
-    ratio = ErrorRatio.of(dataset(config.dataset), config.target_pct).errors_ratio
+    ratio = ErrorRatio.of(state.data, config.target_pct).errors_ratio
     # Rounded down to hundredths of a per cent.
     target = max(1, math.floor(100 * (100 - 100 * ratio * error_share)) / 100)
     target = min(target, config.target_pct - 0.01)  # an equal target would resume the same study
@@ -428,14 +427,14 @@ def _without_answer(state: StudyState, nearest: NearestMiss | None, workspace: W
     return _search_again(state, "target", sentences, {"--target": f"{target:g}"}, effect, workspace)
 
 
-def _doubled_limit(config: StudyConfig, stated_options: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def _doubled_limit(state: StudyState, stated_options: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Return the options that double the limit of the first metric, as far as the space itself allows.
 
     Empty if no draw of the space lies between the two limits.
     """
-    metric = config.minimised[0]
-    limit = config.limits[0]
-    space = study_space(config, dataset(config.dataset).task)
+    metric = state.config.minimised[0]
+    limit = state.config.limits[0]
+    space = study_space(state.config, state.data.task)
     limits = [condition for text in stated_options.get("--limit", ()) for condition in parse_conditions(text)]
     old_limits = [each for each in limits if upper_bounds([each], metric)]
     conditions = [each for each in space.conditions if each not in old_limits]
@@ -459,7 +458,7 @@ def _more_effort(state: StudyState, sentences: tuple[str, ...], effect: str, wor
         return _search_again(state, "trials", sentences, {"--trials": f"{2 * trials}"}, effect, workspace)
     if end.seconds is None:
         return _search_again(state, "time", sentences, {}, effect, workspace)
-    seconds = max(least_seconds(dataset(state.config.dataset).train_size), 2 * end.seconds)
+    seconds = max(least_seconds(state.data.train_size), 2 * end.seconds)
     while seconds <= state.seconds:
         seconds *= 2
     return _search_again(state, "time", sentences, {"--time": duration_option(seconds)}, effect, workspace)
@@ -476,7 +475,7 @@ def _search_again(
     if changes.keys() - {"--time", "--trials"}:
         options.pop("--study", None)
     is_recipe_open = options.keys().isdisjoint(("--recipe", "--trainer"))
-    if "--time" in changes and is_recipe_open and recipe_for(dataset(state.config.dataset), workspace, None) is None:
+    if "--time" in changes and is_recipe_open and recipe_for(state.data, workspace, None) is None:
         effect = f"chooses an augmentation and, if the recipe stays {SHORT_CHOICE}, {effect}"
     return Advised(why=why, sentences=sentences, arguments=search_arguments(options), advice=effect)
 

@@ -27,9 +27,9 @@ from harness.system.terminal import duration_text
 
 QUANTILES = (0.05, 0.5, 0.95)  # bounds of a 90 % interval and the median
 _DRAWS = 2_000  # from the space; half a second
-# Of log parameters, between the answers of equal searches with different seeds (diary 123).
+# Deviation of log parameters between the answers of equal searches with different seeds (diary 123).
 _ANSWER_DEVIATION = 0.23
-# In the time of the fastest network with a chance of 50 %, until a network is confirmed (by hand, diary 150).
+# Trainings until a network is confirmed, in the time of the fastest network with a chance of 50 % (by hand, diary 150).
 _TRAININGS = 8
 # Time at which the answer is verified, as shares of the length of the search: low, usual and high (by hand, diary 150).
 _ANSWER_SHARES = (0.5, 0.9, 1.15)

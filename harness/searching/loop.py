@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from harness.data.datasets import dataset
 from harness.searching import scheduler
 from harness.searching.baselines import trials_beside_baselines
 from harness.searching.forecast import forecast_of
@@ -89,18 +88,17 @@ def open_search(
         logs_forecast: Log a forecast (``SearchForecast``) after the first ``_FORECAST_TRAININGS`` trainings.
     """
     config = state.config
-    data = dataset(config.dataset)
-    prior = knowledge(read_prior(state.folder) or (), config.recipe, data)
-    space = study_space(config, data.task)
+    prior = knowledge(read_prior(state.folder) or (), config.recipe, state.data)
+    space = study_space(config, state.data.task)
     method = method_of(config, space, effort.workers)
-    has_short_runs = data.train_size < FEW_IMAGES
+    has_short_runs = state.data.train_size < FEW_IMAGES
     proposer = method or Proposer(space, config, prior=prior, baselines=baselines, has_short_runs=has_short_runs)
     search = Search(
         state,
         effort,
         make_executor(source, effort.limits),
         proposer,
-        data=data,
+        data=state.data,
         log=StudyLog(state.folder),
         observers=observers,
         is_hopeless=method.is_hopeless if method else None,

@@ -78,7 +78,7 @@ class _CountType(click.IntRange):
 
 def _address(text: str) -> str:
     if re.match(r"[\w-]+://", text):
-        return text  # ``executors.clusters.connected`` checks the name
+        return text  # ``executors.clusters.connection`` checks the name
     address = re.fullmatch(r".+:(\d{1,5})", text)
     if text not in ("local", "auto") and not (address and 0 < int(address[1]) < 65536):
         raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")

@@ -17,8 +17,8 @@ from harness.training.executors.base import Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 
-# Of a training step per image, in equivalent multiply-adds of a kernel larger than 1x1. Fitted to 34 networks of ten
-# families, with a standard deviation of the log of 0.05 (diary 141).
+# Costs of a training step per image, in equivalent multiply-adds of a kernel larger than 1x1. Fitted to 34 networks of
+# ten families, with a standard deviation of the log of 0.05 (diary 141).
 _NUMBER_MACS = 6.1  # per number of a map, through BN, rectifier, pooling and the gradients
 _PARAMETER_MACS = 20.0  # per parameter, for the optimizer's step, in a batch of 32
 _POINTWISE_MACS = 1.9  # in addition, per multiply-add of a 1x1 kernel
@@ -75,14 +75,14 @@ class Pace:
         return replace(self, recipe=recipe if recipe.starts > 1 else None)
 
 
-# On a core of a two-core CPU machine; the first runs correct the pace for faster or slower cores. ``native``: fitted to
+# Pace on a core of a two-core CPU; the first runs correct it for faster or slower cores. ``native``: fitted to
 # the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core of the measurement. ``torch``: fitted to
 # the four networks of measurements/results/throughput.json and to seven of 0.2 to 4.6 million ``step_macs``, for a core
 # 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of tables, whose published results
 # (measurements/results) have this pace. For images of a few hundred numbers, ``native`` is slower than measured by a
 # factor of 2 to 30, but with the measured pace searches found larger networks (diaries 175 and 177).
 _PACES = {"torch": Pace(2.7e-4, 3.1e-10), "native": Pace(1.2e-5, 5.4e-11), "recorded": Pace(1.85e-4, 3.35e-11)}
-# On an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million multiply-adds (diary 119).
+# Pace on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million multiply-adds (diary 119).
 _GPU_PACE = Pace(1.3e-5, 4.0e-12)
 
 

@@ -259,7 +259,7 @@ class _Item(NamedTuple):
 
 
 def _items(ops: Iterable[Op], parent: OpPath) -> Iterator[_Item]:
-    """Dropout is left out."""
+    """Yield the ops, without dropout, and the begin and end of each sum."""
     for index, op in enumerate(ops):
         path = (*parent, index)
         if op.role is Role.SUM:

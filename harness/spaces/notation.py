@@ -639,7 +639,7 @@ def _name(operand: _Tree) -> str | None:
 
 
 def _sorted_numbers(tree: _Tree) -> tuple[int | float, ...]:
-    """Whole numbers are int."""
+    """Return the numbers in ascending order; whole numbers are int."""
     values: set[int | float] = set()
     if tree.data == "text":
         raise _error(tree, f"expected a number, not the text {_normal(tree)}")

@@ -38,20 +38,21 @@ CONFIDENCE = 0.80
 _SURE = 0.98  # probability from which candidates are verified in the order of cost (``surest_first``)
 VERIFY_SEEDS = 6  # of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
 _REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` without a refutation
-# Between seeds, as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors (diary 52).
+# Deviation between seeds, as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors (diary 52).
 SEED_SHARE = 0.08
 # Below, the squared share is inversely proportional to the number of errors (diary 124).
 _COUNTED_ERRORS = 60.0
 MIN_COUNTED = 0.5  # in place of 0 errors, which prove little on few images and have no logarithm
 _CONTINUITY = 0.5  # images, of a count of errors (Yates 1934)
-# Of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole share if networks
-# are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
+# Bias of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole share if
+# networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
-# Of ``SEED_SHARE`` as the prior of the deviation between a few seeds (moderated variance, Smyth, Statistical
-# Applications in Genetics and Molecular Biology 3, 2004).
+# Degrees of freedom of ``SEED_SHARE`` as the prior of the deviation between a few seeds (moderated variance, Smyth,
+# Statistical Applications in Genetics and Molecular Biology 3, 2004).
 _SEED_FREEDOM = 20
-# Between networks, of the ratio of errors on unseen images to validation errors: 0.032 among five networks of five to
-# eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (diary 56 and 91). The larger value is used.
+# Deviation between networks of the ratio of errors on unseen images to validation errors: 0.032 among five networks of
+# five to eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (diary 56 and 91). The larger value is
+# used.
 _NETWORK_SHARE = 0.032
 # Squared relative deviation of the mean of a verification from the validation mean.
 _VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2

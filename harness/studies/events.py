@@ -1,6 +1,5 @@
-"""Events of a search, as stored in the log of its study.
+"""Events of a search, as stored in the log of its study; only this module knows the keys.
 
-``line`` writes an entry as a line of JSON, and ``read_line`` reads a line; only this module knows the keys of a log.
 Fields that older programs did not write have a default.
 """
 
@@ -19,9 +18,9 @@ from harness.system.document import WrittenNetwork, document_of, parse_json, rea
 from harness.system.errors import ContentError, as_command
 from harness.training.result import Result
 
-# Event class by the value of the key ``event`` in a log, with the words of earlier versions.
+# By the value of the key ``event``, with the words of earlier versions.
 _KINDS: dict[str, type[Any]] = {}
-# Value of a key by the value in logs of earlier versions.
+# In logs of earlier versions.
 _VALUE_BY_EARLIER_VALUE = {("origin", "floor"): "baseline", ("origin", "aim"): "surrogate", ("tier", ""): "confirmed"}
 # Fields that a line omits if they are None, as in most events and epochs.
 _OMITTED = frozenset({"shorter_epochs", "validation_soft_errors", "validation_loss"})
@@ -39,7 +38,6 @@ class Event:
     __pydantic_config__: ClassVar[Any] = {"extra": "ignore", "allow_inf_nan": False}
 
     def __init_subclass__(cls, word: str = "", earlier_word: str = "") -> None:
-        """Make the subclass a frozen dataclass and register its ``word``, and the word of earlier logs if different."""
         dataclass(frozen=True, kw_only=True)(cls)
         if word:
             cls.word = word
@@ -51,7 +49,7 @@ class SessionBegan(Event, word="session"):
 
     Attributes:
         command: Command line, the path of the program first.
-        seconds: Time limit of all sessions together, seconds; None for no limit.
+        seconds: Time limit of all sessions together; None for no limit.
     """
 
     command: tuple[str, ...] = ()
@@ -74,7 +72,7 @@ class SessionEnded(Event, word="ended"):
 
     Attributes:
         reason: An ``EndReason``; logs of other versions may have other texts.
-        seconds: Time limit of all sessions together, seconds; None for no limit.
+        seconds: Time limit of all sessions together; None for no limit.
     """
 
     reason: str = "unknown"
@@ -87,12 +85,12 @@ class Proposal(Event, word="proposed"):
     """A network that the search will train.
 
     Attributes:
-        trial: Number of the proposal in the study, from 0.
+        trial: From 0.
         origin: Source of the proposal: ``baseline``, ``ladder``, ``shorter``, ``surrogate`` or ``doubt``
             (docs/project/glossary.md), the name of a sampler, or ``draw`` for a uniform draw after a sampler found no
             new network.
-        decisions: Decisions that derive the network from the search space; empty for networks that were not drawn.
-        epochs: Number of epochs; None for the epochs of the recipe.
+        decisions: These derive the network from the search space; empty for networks that were not drawn.
+        epochs: None for the epochs of the recipe.
         chance: Predicted probability of a confirmation; None without a prediction.
     """
 
@@ -112,7 +110,7 @@ class DrawsRejected(Event, word="draws_rejected", earlier_word="looked"):
     rejected: Mapping[str, int]
 
 
-# Reason of the rejection of a network whose training does not fit the time left; older logs have ``macs`` instead.
+# The training does not fit the time left; older logs have ``macs`` instead.
 NO_TIME = "time"
 
 
@@ -122,9 +120,8 @@ class Rejected(Event, word="rejected"):
     Attributes:
         reason: Reason of ``harness.spaces.space.Feasibility``, or ``NO_TIME``.
         origin: ``baseline`` or ``ladder`` (docs/project/glossary.md), or ``sampler`` for every sampler.
-        violation: Constraint violation reported to the sampler; None if nothing was reported.
-        indices: Index of the option of each decision, by name, so that a later session can report the rejection again;
-            empty if nothing was reported.
+        violation: Reported to the sampler; None if nothing was reported.
+        indices: Index of the option of each decision, by name, for a later report; empty if nothing was reported.
         budget: Largest allowed value of the minimised metric at the time of the rejection.
     """
 
@@ -150,9 +147,9 @@ class RungReached(Event, word="rung"):
 
     Attributes:
         ratio: 10 % quantile over earlier runs of (final errors / errors at this rung); None in older logs.
-        predicted_pct: Optimistic forecast of the final validation accuracy, per cent.
+        predicted_pct: Optimistic forecast of the final validation accuracy.
         exempt: Whether the run would have been pruned and was spared.
-        shorter_epochs: Epochs of a training that replaces the run, which already suffices; None if there is none.
+        shorter_epochs: Epochs of a training that replaces the run, if any.
     """
 
     trial: int
@@ -175,8 +172,6 @@ class RunEnded(Event, word="finished"):
 
 
 class _OnFreshSeeds(Event):
-    """A network and its result on fresh validation seeds."""
-
     trial: int
     hash: str
     parameters: int
@@ -263,9 +258,9 @@ class SearchForecast(Event, word="quoted"):
         parameters: Parameters of the answer, quantiles of 5, 50 and 95 %; None for a quantile at which no network
             reaches the target.
         chance: Probability that the network with the best prospects reaches the target.
-        seconds: Low, usual and high estimate of the time at which the answer is verified, seconds.
-        accuracy_pct: Highest validation accuracy of a network of the space, per cent, quantiles of 5, 50 and 95 %.
-        search_seconds: Length of the search that is forecast, seconds; 0 in logs of earlier versions.
+        seconds: Low, usual and high estimate of the time at which the answer is verified.
+        accuracy_pct: Highest validation accuracy of a network of the space, quantiles of 5, 50 and 95 %.
+        search_seconds: Length of the forecast search; 0 in logs of earlier versions.
     """
 
     parameters: tuple[int | None, int | None, int | None]
@@ -283,7 +278,7 @@ class Entry(Generic[_E]):
     """An event with its time.
 
     Attributes:
-        elapsed: Working time on the study so far, all sessions together, seconds.
+        elapsed: Working seconds on the study, all sessions together.
         utc: Time of writing, ISO 8601; empty if unknown.
     """
 

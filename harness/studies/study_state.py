@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
-from harness.data.datasets import task_or_mnist
+from harness.data.datasets import Dataset, dataset, task_or_mnist
 from harness.studies import events
 from harness.studies.candidate import (
     TRANSITIONS,
@@ -127,6 +128,11 @@ class StudyState:
         self._has_chosen = False  # whether the last session has chosen a winner
         # Whose confirmation set the present largest cost; empty if there is none.
         self._limiting_hash = ""
+
+    @cached_property
+    def data(self) -> Dataset:
+        """Data set of the study; raises the errors of ``dataset``."""
+        return dataset(self.config.dataset)
 
     def apply(self, entry: Entry[Event]) -> None:
         """Apply an entry; no other method changes the state."""

@@ -115,7 +115,7 @@ class Interrupted(HarnessError):
     exit_code, kind = 130, "interrupted"
 
 
-# Of the dynamic loader beyond the memory limit (ulimit -v).
+# Messages of the dynamic loader beyond the memory limit (ulimit -v).
 _NO_ROOM_TO_LOAD = ("failed to map segment", "cannot allocate memory")
 
 

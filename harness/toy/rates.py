@@ -13,12 +13,13 @@ from harness.toy.backprop import EXAMPLE, WEIGHTS, forward_and_backward, gradien
 
 # The slowest rate of the source documents needs 1,199 updates for a loss of 0.01.
 _MAX_UPDATES = 20_000
-# Of the largest gradient over the distance between outputs and targets: 1,000 updates then change the loss by less than
-# 0.2 %.
+# Largest gradient that counts as vanished, over the distance between outputs and targets: 1,000 updates then change the
+# loss by less than 0.2 %.
 _NO_SLOPE = 5e-5
-# Of the loss, in the first update. For the weights of the source documents: a rate below 0.02.
+# A smaller share of the loss in the first update is a small rate: for the weights of the source documents, below 0.02.
 _SMALL_STEP = 1e-3
-# Of the central differences. For a loss of about 0.24 the error is 1e-11: rounding and the third derivative balance.
+# Step of the central differences. For a loss of about 0.24 the error is 1e-11: rounding and the third derivative
+# balance.
 _WIDTH = 1e-5
 _AUTOGRAD_TOLERANCE = 1e-12  # times max(1, largest gradient), as rounding errors grow with the gradient
 _DIFFERENCES_TOLERANCE = 1e-10  # times max(1, loss), as rounding errors grow with the loss

@@ -162,7 +162,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
                 if step.kind not in _KEEPS_SCALE:
                     samples[len(maps)].append(values.abs().flatten())
                 maps.append(values if step.pool is None else _module_at(network, step.pool.path)(values))
-    # Of the image. With several channels a scaling comes first, which has the deviation of each channel.
+    # Scale of the image. With several channels a scaling comes first, which has the deviation of each channel.
     scales = [1 / (255 * images.deviation[0])]
     for step, values_of_map in zip(plan.steps[:-1], samples[1:], strict=True):
         assert step.target == len(scales), "each step but the last writes the next map"

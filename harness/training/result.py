@@ -1,9 +1,6 @@
 """Results of training runs: an immutable value and JSON document with purpose, seed, code and machine.
 
-Each seed is a hash of its use (``derive_seed``) and thus fixed before the run, so no seed can be selected for a good
-result.
-
-Only ``testset`` reads the images of a test set. As a verification reads the test set anyway, the verification also
+Each seed is a hash of its use (``derive_seed``), so no seed can be selected for a good result. A verification also
 writes an inspection for reports: the misclassified test images of a seed. No decision depends on inspections.
 """
 
@@ -30,13 +27,12 @@ from harness.training.recipe import Recipe
 if TYPE_CHECKING:
     import torch
 
-# Incremented when a change of split, seeds, counting rules or evaluation makes old and new numbers incomparable.
+# Incremented if a change of split, seeds, counting rules or evaluation makes numbers incomparable.
 PROTOCOL_VERSION = 1
-_STORED_EPOCHS = 200  # epochs of a run without an evaluation that are stored (``sampled``)
+_STORED_EPOCHS = 200  # of a run, without an evaluation (``sampled``)
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
-# ``strict_json`` makes the reading of JSON refuse unknown fields. Results contain decisions, whose class is marked
-# here, because ``harness.spaces`` imports no other folder.
+# Results contain decisions; ``harness.spaces`` imports no other folder.
 strict_json(Decision)
 
 
@@ -46,7 +42,7 @@ class Purpose(StrEnum):
     SEARCH = "search"
     CONFIRM = "confirm"
     VERIFY = "verify"
-    TRAIN = "train"  # no evidence: by the user, for the choice of a recipe, for the comparisons of ``harness quote``
+    TRAIN = "train"  # no evidence: by the user, for the choice of a recipe, for ``harness quote``
     REFERENCE = "reference"  # by ``measurements``
     BENCH = "bench"  # for a table of the bench
 
@@ -57,10 +53,9 @@ def derive_seed(
     """Return seed ``index`` of a network under a recipe, an integer below 2**48.
 
     Args:
-        index: Index of the seed among the seeds of the purpose, from 0.
-        study_seed: Seed of the study, which changes the seeds of the purposes ``search`` and ``confirm`` only;
-            verification seeds are the same for all users.
-        beacon: Commit on which the seeds of a certification depend, unknown when the seeds were declared; else empty.
+        index: Among the seeds of the purpose, from 0.
+        study_seed: Changes the seeds of ``search`` and ``confirm`` only; verification seeds are the same for all users.
+        beacon: Commit on which the seeds of a certification depend, unknown at the declaration; else empty.
     """
     parts = [str(PROTOCOL_VERSION), network_hash, recipe_hash, purpose.value, str(index)]
     if purpose in (Purpose.SEARCH, Purpose.CONFIRM):
@@ -68,14 +63,14 @@ def derive_seed(
     if beacon:
         parts.append(beacon)
     digest = hashlib.sha256("|".join(parts).encode()).digest()
-    # JSON readers that store numbers as doubles represent 48 bits exactly.
+    # Exact in JSON readers that store numbers as doubles.
     return int.from_bytes(digest[:6], "big")
 
 
 def start_seed(seed: int, number: int) -> int:
     """Return the seed of start ``number`` of a run, an integer below 2**48; start 0 has the seed of the run.
 
-    A recipe with several ``starts`` begins several trainings and continues the best of these.
+    See ``Recipe.starts``.
     """
     if number == 0:
         return seed
@@ -87,8 +82,8 @@ class Status(StrEnum):
 
     RUNNING = "running"  # epochs are left
     COMPLETE = "complete"
-    PRUNED = "pruned"  # ended by a search at a rung, because the threshold is out of reach
-    SHORTENED = "shortened"  # ended by a search at a rung, because a training of fewer epochs suffices
+    PRUNED = "pruned"  # ended at a rung, because the threshold is out of reach
+    SHORTENED = "shortened"  # ended at a rung, because fewer epochs suffice
     DIVERGED = "diverged"  # a loss was not finite
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
@@ -96,7 +91,7 @@ class Status(StrEnum):
 
     @property
     def ended_without_failure(self) -> bool:
-        """Whether the run ended after the last epoch or at a rung; False after a failure, and for ``RUNNING``."""
+        """Whether the run ended after the last epoch or at a rung; False for ``RUNNING``."""
         return self in (Status.COMPLETE, Status.PRUNED, Status.SHORTENED)
 
 
@@ -106,13 +101,13 @@ class Epoch:
     """One pass over the training images."""
 
     epoch: int  # counted from 1
-    learning_rate: float  # learning rate of the last step
-    train_loss: float | None  # mean loss over the steps; None if not finite
-    train_seconds: float  # training time since the start of the run, without evaluation
-    validation_errors: int | None = None  # misclassified validation images; None if not evaluated
-    test_errors: int | None = None  # misclassified test images; only with ``test_each_epoch``
-    validation_soft_errors: float | None = None  # ``Evaluation.soft_errors``; None if not evaluated or not finite
-    validation_loss: float | None = None  # mean cross-entropy on the validation images, without label smoothing
+    learning_rate: float  # of the last step
+    train_loss: float | None  # mean over the steps; None if not finite
+    train_seconds: float  # since the start of the run, without evaluation
+    validation_errors: int | None = None  # None if not evaluated
+    test_errors: int | None = None  # only with ``test_each_epoch``
+    validation_soft_errors: float | None = None  # ``Evaluation.soft_errors``
+    validation_loss: float | None = None  # ``Evaluation.loss``
 
 
 @strict_json
@@ -123,10 +118,10 @@ class Environment:
     Attributes:
         commit: Commit of the code; None outside a checkout (``code_version``).
         dirty: Whether the code differs from the commit; None outside a checkout.
-        python: Version of Python; ``torch`` is the version of torch.
+        python: Version, as ``torch``.
         device: ``cpu``, or the model of the GPU (``device_name``).
-        instructions: Instruction set, as returned by the function `instructions`.
-        data_hash: Hash of the data set (``ImageData.data_hash``).
+        instructions: See the function `instructions`.
+        data_hash: See ``ImageData.data_hash``.
         engine: ``torch``, or the name of the native engine with instruction set and digest of the build, followed by
             the user's trainer and a digest of its source if a recipe has a trainer.
     """
@@ -142,7 +137,7 @@ class Environment:
     engine: str = "torch"
 
     def gives_bits_of(self, other: Environment) -> bool:
-        """Return whether equal seeds must give equal bits in both environments, regardless of the commit."""
+        """Return whether equal seeds must give equal bits in both environments."""
         return replace(self, commit=None, dirty=None) == replace(other, commit=None, dirty=None)
 
 
@@ -175,8 +170,8 @@ class Errors:
 class Result:
     """Result of the training of a network with a recipe and a seed."""
 
-    architecture: WrittenNetwork  # an Architecture, stored as text
-    hash: str  # hash of the architecture
+    architecture: WrittenNetwork  # stored as text
+    hash: str
     parameters: int
     macs: int
     recipe: Recipe
@@ -184,35 +179,35 @@ class Result:
     recipe_hash: str
     dataset: str
     purpose: Purpose
-    seed_index: int  # index of the seed among the seeds of the purpose
+    seed_index: int  # among the seeds of the purpose
     seed: int
     status: Status
-    message: str = ""  # description of a failure; empty without a failure
-    history: tuple[Epoch, ...] = ()  # epochs of the run; of long runs a sample (``sampled``)
-    validation_errors: int | None = None  # misclassified images after the latest epoch; None if not evaluated
+    message: str = ""  # of a failure
+    history: tuple[Epoch, ...] = ()  # of long runs a sample (``sampled``)
+    validation_errors: int | None = None  # after the latest epoch; None if not evaluated
     validation_soft_errors: float | None = None  # ``Evaluation.soft_errors`` after the latest epoch
-    validation_loss: float | None = None  # mean cross-entropy after the latest epoch, without label smoothing
-    validation_size: int | None = None  # number of validation images; None without validation images
-    test_errors: int | None = None  # misclassified test images; None if not evaluated
+    validation_loss: float | None = None  # ``Evaluation.loss`` after the latest epoch
+    validation_size: int | None = None  # None without validation images
+    test_errors: int | None = None  # None if not evaluated
     test_size: int | None = None
-    wrong: tuple[tuple[int, int], ...] = ()  # (image, predicted class) of misclassified test images
-    weights_sha256: str | None = None  # digest of the final weights, for bitwise comparison
-    train_seconds: float = 0.0  # training time of all jobs of the run, without evaluation
-    teacher_seconds: float = 0.0  # always 0; schema 1 has this key of a removed feature
-    images_per_second: float = 0.0  # training images, counted once per epoch, per second of ``train_seconds``
-    peak_memory_mb: float = 0.0  # largest resident size of the process, MiB
+    wrong: tuple[tuple[int, int], ...] = ()  # (image, predicted class) on test images
+    weights_sha256: str | None = None  # of the final weights
+    train_seconds: float = 0.0  # of all jobs of the run, without evaluation
+    teacher_seconds: float = 0.0  # always 0; a key of schema 1
+    images_per_second: float = 0.0  # training images, counted once per epoch
+    peak_memory_mb: float = 0.0  # largest resident size, MiB
     environment: Environment | None = None
-    started_utc: str = ""  # start of the last job of the run, ISO 8601
-    study: str | None = None  # name of the study
-    trial: int | None = None  # number of the trial in the study
-    decisions: tuple[Decision, ...] = ()  # decisions that derive the network from the search space
-    node: str = ""  # name of the cluster node; empty on the machine of the coordinator
+    started_utc: str = ""  # of the last job of the run, ISO 8601
+    study: str | None = None
+    trial: int | None = None
+    decisions: tuple[Decision, ...] = ()  # these derive the network from the search space
+    node: str = ""  # cluster node; empty on the machine of the coordinator
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
 
     @property
     def trained_epochs(self) -> int:
-        """Number of epochs that the run has trained, of which ``history`` may be a sample."""
+        """Number of epochs, of which ``history`` may be a sample."""
         return self.history[-1].epoch if self.history else 0
 
     @property
@@ -222,26 +217,26 @@ class Result:
 
     @property
     def required_validation(self) -> Errors:
-        """Errors on the validation images of a run that has been evaluated. Raises AssertionError otherwise."""
+        """Errors on the validation images; raises AssertionError if not evaluated."""
         validation = self.validation
         assert validation is not None, "the run has not been evaluated; None must not count as 0 errors"
         return validation
 
     @property
     def validation_accuracy_pct(self) -> float | None:
-        """Validation accuracy in per cent; None if not evaluated."""
+        """Validation accuracy; None if not evaluated."""
         validation = self.validation
         return None if validation is None else validation.accuracy_pct
 
     @property
     def test_accuracy_pct(self) -> float | None:
-        """Test accuracy in per cent; None if not evaluated."""
+        """Test accuracy; None if not evaluated."""
         test = Errors.of(self.test_errors, self.test_size)
         return None if test is None else test.accuracy_pct
 
 
 def sampled(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
-    """Return the epochs to store: the last, all evaluated epochs, and at most ``_STORED_EPOCHS`` evenly spaced ones.
+    """Return the epochs to store: the last, all evaluated, and at most ``_STORED_EPOCHS`` evenly spaced epochs.
 
     With few images a run has thousands of epochs, whose losses would take most of the log of a study.
     """
@@ -287,7 +282,7 @@ def instructions() -> str:
 
     words = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
     flags = processor_flags()
-    # Without these flags bf16 convolutions are emulated and may round differently.
+    # Without these, bf16 convolutions are emulated and may round differently.
     if "avx512_bf16" in flags:
         words.append("bf16")
     if "amx_bf16" in flags:
@@ -299,10 +294,9 @@ def instructions() -> str:
 def code_version() -> tuple[str | None, bool | None]:
     """Return the commit of the code, and whether the code differs from the commit; (None, None) outside a checkout.
 
-    Only changes of the packages count: a new record or leaderboard does not change the behaviour of the code.
+    Only changes of the packages count, not of records.
     """
-    # None unless the package is tracked: an installed package may lie in a virtual environment inside the repository
-    # of a different project.
+    # An installed package may lie in a virtual environment inside a different repository.
     if git(_REPOSITORY, "ls-files", "--error-unmatch", "harness/py.typed") is None:
         return None, None
     commit = git(_REPOSITORY, "rev-parse", "HEAD")
@@ -317,9 +311,9 @@ class Miss:
     """A misclassified test image.
 
     Attributes:
-        image: Index of the image in the test set.
+        image: Index in the test set.
         prediction: Predicted class; the document key is ``said``.
-        pixels: Pixels of the first channel as a text of `packed`.
+        pixels: Pixels of the first channel, `packed`.
     """
 
     image: int
@@ -336,16 +330,16 @@ class Inspection:
     """
 
     seed_index: int
-    weights_sha256: str  # digest of the inspected weights, as in the record
-    label_counts: tuple[int, ...]  # number of test images of each class
+    weights_sha256: str  # as in the record
+    label_counts: tuple[int, ...]  # test images of each class
     image_shape: tuple[int, int]  # rows and columns
     misses: tuple[Miss, ...]
-    roc_auc: float | None = None  # area under the ROC curve of two classes; None if undefined or for more classes
+    roc_auc: float | None = None  # of two classes; None if undefined
     schema_version: Literal[1] = 1
 
 
 def inspection_folder(runs: Path, row: str) -> Path:
-    """Return the folder of all inspections of a row; ``row`` is the name of the record file without the suffix."""
+    """Return the folder of all inspections of a row, named as the record file."""
     return runs / ".inspections" / row
 
 

@@ -1,7 +1,4 @@
-"""Training runs: a network with a recipe and a seed, trained up to a rung or to the end, as a ``Result``.
-
-``execute`` runs a ``Job`` in a worker process: loads the checkpoint, trains, evaluates and writes the output files.
-"""
+"""Training runs: a network with a recipe and a seed, trained up to a rung or to the end, as a ``Result``."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ from harness.training.result import Epoch, Inspection, Miss, Purpose, Result, St
 from harness.training.torch_network import Images
 from harness.training.training_loop import Training
 
-_DIGEST_BYTES = hashlib.sha256().digest_size  # bytes; a checkpoint file begins with the SHA-256 of the state
+_DIGEST_BYTES = hashlib.sha256().digest_size  # a checkpoint file begins with the SHA-256 of the state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,26 +52,25 @@ class Job:
     recipe: Recipe
     recipe_name: str
     purpose: Purpose
-    seed_index: int  # index of the seed among the seeds of the purpose (``derive_seed``)
+    seed_index: int  # among the seeds of the purpose (``derive_seed``)
     study_seed: int = 0  # ``StudyConfig.run_seed`` in a search, else without effect
-    beacon: str = ""  # commit that declared a certification, on which the seeds depend; else empty
+    beacon: str = ""  # commit of a certification, on which the seeds depend; else empty
     device: str = "cpu"  # as for ``choose_device``
     engine: str = TORCH  # ``native``, ``torch`` or ``auto`` (``choose_engine``)
-    until_epoch: int | None = None  # last epoch of this job; None for the last epoch of the recipe
-    checkpoint: Path | None = None  # file for the state of the run between jobs; None for no file
-    evaluate_each_epoch: bool = False  # count validation errors after each epoch, not only at the end of the job
-    test_log: Path | None = None  # log of test-set reads; None: the job does not read the test set
+    until_epoch: int | None = None  # None for the last epoch of the recipe
+    checkpoint: Path | None = None  # state of the run between jobs; None for no file
+    evaluate_each_epoch: bool = False  # count validation errors after each epoch, not only at the end
+    test_log: Path | None = None  # None: the job does not read the test set
     test_each_epoch: bool = False  # count test errors after each epoch too (``NamedRecipe``)
-    inspection: Path | None = None  # file for misclassified test images; None for no file
-    weights: Path | None = None  # safetensors file for the final weights; None for no file
+    inspection: Path | None = None  # misclassified test images; None for no file
+    weights: Path | None = None  # safetensors file; None for no file
     study: str | None = None  # for the result, as the two fields below
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
-    spent_seconds: float = 0.0  # training time of earlier jobs of the run, which counts towards the time limit
-    image_share: float = 1.0  # share of the training images that is used, drawn at random by ``seed_index``
+    spent_seconds: float = 0.0  # of earlier jobs of the run, counted towards the time limit
+    image_share: float = 1.0  # of the training images, drawn at random by ``seed_index``
 
     def __post_init__(self) -> None:
-        """Check that only verifications read the test set, and that runs with several starts have no rungs."""
         assert self.test_log is None or self.purpose is Purpose.VERIFY, "only a verification reads the test set"
         assert self.until_epoch is None or self.recipe.starts == 1, "several starts train to the end in one job"
 
@@ -82,9 +78,9 @@ class Job:
         """Return the index of the fold on which the job validates; 0 for data with a single fold.
 
         The index is ``(trial + seed_index) % folds`` for the first run of a trial, and one higher for a fresh seed, so
-        that a confirmation and the first run begin with different images. If all first runs validated on the same fold,
-        an easy or hard fold would select the networks. ``trial`` counts as 0 for all other purposes, and for folds of
-        groups, which differ so much that only runs on the same groups can be compared (docs/project/decisions.md#30).
+        that both validate on different images. On a single fold for all first runs, an easy or hard fold would select
+        the networks. ``trial`` counts as 0 for all other purposes, and for folds of groups, which differ so much that
+        only runs on the same groups can be compared (docs/project/decisions.md#30).
         """
         number = self.seed_index
         if self.purpose is Purpose.CONFIRM:
@@ -128,21 +124,19 @@ class TrainingData:
 
     def __init__(self, data: ImageData) -> None:
         self.data = data
-        # Training and validation images by device and validation fold.
+        # By device and validation fold.
         self._parts: dict[tuple[torch.device, int | None], tuple[Images, Images | None]] = {}
 
     def images(self, pixels: torch.Tensor, labels: torch.Tensor, device: torch.device) -> Images:
-        """Return images on a device, with the normalisation of the data set.
+        """Return images, uint8 (n, channels, rows, columns), on a device, with the normalisation of the data set.
 
-        Args:
-            pixels: uint8 (n, channels, rows, columns).
-            labels: int64 (n,).
+        ``labels`` are int64 (n,).
         """
         dataset = self.data.dataset
         return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
     def parts(self, device: torch.device, fold: int | None) -> tuple[Images, Images | None]:
-        """Return the training images and the validation images; ``fold`` is None to train on all images."""
+        """Return training and validation images; ``fold`` is None to train on all images."""
         parts = self._parts.get((device, fold))
         if parts is None:
             all_images = self.images(self.data.train_images, self.data.train_labels, device)
@@ -152,7 +146,7 @@ class TrainingData:
                 train, validation = split(self.data, fold)
                 validation_set = _selected(all_images, validation)
             if self.data.dataset.balanced:
-                # Oversample: repeat each image (size of the largest class // size of the class of the image) times.
+                # Repeat each image (size of the largest class // size of its class) times.
                 labels = self.data.train_labels[train]
                 counts = labels.bincount()
                 train = train.repeat_interleave((counts.max() // counts)[labels])
@@ -167,7 +161,7 @@ def _selected(images: Images, indices: torch.Tensor) -> Images:
 
 
 def execute(job: Job, data: TrainingData) -> Result:
-    """Same as ``train_job``, but return the result only, which can be sent to the coordinator."""
+    """Same as ``train_job``, without the run, which cannot be sent to the coordinator."""
     return train_job(job, data)[0]
 
 
@@ -175,10 +169,9 @@ def execute(job: Job, data: TrainingData) -> Result:
 def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | None = None) -> tuple[Result, Training]:
     """Run a job and return the result and the run.
 
-    The run continues from the checkpoint of the job if the file exists; the status is ``running`` if epochs are left. A
-    verification trains on training and validation images, a run with a different purpose on the training images of the
-    search split. Only verifications with a ``test_log`` read the test set: at the end of the run, and with
-    ``test_each_epoch`` after each epoch.
+    The run continues from the checkpoint of the job, if any; the status is ``running`` if epochs are left. Only a
+    verification trains on training and validation images, and reads the test set, if there is a ``test_log``: at the
+    end of the run, and with ``test_each_epoch`` after each epoch.
 
     Raises:
         ContentError: The recipe cannot train the network, or user code failed.
@@ -214,13 +207,13 @@ def train_job(job: Job, data: TrainingData, on_epoch: Callable[[Epoch], None] | 
     while len(run.history) < last_epoch and not run.has_diverged:
         run.train(train_set, 1 if has_passing_evaluations else last_epoch - len(run.history))
         evaluate(run)
-    # Needed if the checkpoint was already at the last epoch of the job, so that ``evaluate`` was not called.
+    # ``evaluate`` was not called if the checkpoint was already at the last epoch.
     run.finish_average(train_set)
     run.finish_integers(train_set)
     if job.checkpoint is not None:
         _write_checkpoint(run, job.checkpoint)
     result = _with_training(result, run, len(train_set), validation_set)
-    # Diverged runs are tested too, because the errors of all declared seeds count in the verification.
+    # The errors of all declared seeds count in the verification, also of diverged runs.
     if job.test_log is not None and result.status is not Status.RUNNING:
         result = _with_test(job, result, run, _test_set(job, data, device))
     if job.weights is not None and result.status is Status.COMPLETE:
@@ -235,7 +228,7 @@ def _image_sets(job: Job, data: TrainingData, device: torch.device) -> tuple[Ima
         fold = job.validation_fold(data.data.dataset)
     train_set, validation_set = data.parts(device, fold)
     if job.image_share < 1:
-        # Shuffled, because images may be sorted by class; equal for equal seeds.
+        # Images may be sorted by class.
         order = torch.randperm(len(train_set), generator=torch.Generator().manual_seed(job.seed_index))
         train_set = _selected(train_set, order[: max(1, round(job.image_share * len(train_set)))])
     return train_set, validation_set
@@ -254,7 +247,7 @@ def _write_checkpoint(run: Training, path: Path) -> None:
     buffer = io.BytesIO()
     torch.save(run.checkpoint(), buffer)
     content = buffer.getvalue()
-    # torch.load does not compare the checksums of the archive, so a flipped bit would not be detected.
+    # torch.load does not compare checksums, so a flipped bit would not be detected.
     files.write_bytes(path, hashlib.sha256(content).digest() + content)
 
 
@@ -276,7 +269,7 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
             raise
         say(f"{job.checkpoint} is damaged; the run restarts from the first epoch")
         job.checkpoint.unlink(missing_ok=True)
-        # A new run again, because ``resume`` may have changed the first.
+        # ``resume`` may have changed the first run.
         return new_run()
     return run
 
@@ -284,7 +277,7 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
 def _train_by_user(
     run: Training, module: nn.Module, images: Images, seed: int, last_epoch: int, evaluate: Callable[[Training], None]
 ) -> None:
-    """Train with the user code of the recipe until ``report``, called after the last epoch, raises an exception.
+    """Train with the user code of the recipe until ``report`` raises an exception after the last epoch.
 
     The user code trains ``module``, a second network with the first weights of the run. Only the weights enter the run,
     so that the recorded errors are errors of the counted network.
@@ -349,7 +342,6 @@ def _test_set(job: Job, data: TrainingData, device: torch.device) -> Images:
 
 
 def _with_training(result: Result, run: Training, train_size: int, validation_set: Images | None) -> Result:
-    """Return the result with status, history, digest of the weights, times and validation errors of the run."""
     if run.has_diverged:
         message = f"the loss was not finite in epoch {len(run.history)}"
         result = replace(result, status=Status.DIVERGED, message=message)
@@ -394,7 +386,6 @@ def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Res
 
 
 def _inspection(result: Result, test_set: Images, area: float | None) -> Inspection:
-    """Return the inspection of a tested run; ``area`` is the area under the ROC curve (``Inspection.roc_auc``)."""
     assert result.weights_sha256 is not None, "a run that has ended has weights"
     labels = test_set.labels.tolist()
     # Reports show grey images, so the first channel represents images with several channels.
@@ -414,7 +405,7 @@ def _inspection(result: Result, test_set: Images, area: float | None) -> Inspect
 
 
 def properties(result: Result, dataset: Dataset) -> dict[str, str]:
-    """Return the metadata of a file of weights: network, recipe, data set, seed and engine."""
+    """Return the metadata of a file of weights."""
     return {
         "architecture": str(result.architecture),
         "hash": result.hash,
@@ -444,8 +435,8 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str], names: Mapping[
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     ties: dict[str, str] = {}
-    first_names: dict[int, str] = {}  # name of the first use by address of the tensor
-    # Without the batch count of BN, the only integer in a state, which does not affect predictions.
+    first_names: dict[int, str] = {}  # of the first use, by address of the tensor
+    # Without the batch count of BN, an integer that does not affect predictions.
     tensors = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
     state = {(names or {}).get(name, name): tensor for name, tensor in tensors.items()}
     for name, tensor in state.items():
@@ -454,7 +445,7 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str], names: Mapping[
             arrays[name] = tensor.detach().cpu().numpy().copy(order="C")
         else:
             ties[name] = first_name
-    # A single entry, because the library writes several entries in random order.
+    # The library writes several entries in random order.
     metadata = {"harness": json.dumps({**about, "tied": ties, "state": list(state)})}
     content: bytes = save(arrays, metadata)
     return content

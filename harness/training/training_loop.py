@@ -1,8 +1,7 @@
 """The training loop: trains a network with a recipe, images and a seed, and keeps the history of epochs.
 
-On the same device, with the same version of torch and the same number of threads, equal seeds give equal bits. The
-steps of an epoch run in torch or in the native engine; afterwards the torch network and its optimizer hold the entire
-state, so the engine of a run may change.
+With equal device, version of torch and number of threads, equal seeds give equal bits. After each epoch the torch
+network and its optimizer hold the entire state, so the engine of a run may change.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ from harness.training.step_graph import StepGraph
 from harness.training.torch_network import Images, TorchNetwork, augment, normalised, state_tensors
 from harness.training.user_modules.execution import SeededModule
 
-_EVALUATION_BATCH = 500  # images per forward pass of an evaluation
-# Images for the final recomputation of BN statistics: standard error of a mean of a hundredth of a standard deviation.
+_EVALUATION_BATCH = 500  # per forward pass
+# For the final recomputation of BN statistics: standard error of a mean of a hundredth of a standard deviation.
 _STATISTICS_IMAGES = 10_000
-# Images for evaluations before the last epoch: fewer, because more images would take up to the time of an epoch.
+# Before the last epoch, as more images would take up to the time of an epoch.
 _PASSING_STATISTICS_IMAGES = 2_000
 _SOFT_ERROR_DECIMALS = 6  # stored decimals of soft errors and losses; further decimals differ between processors
 
@@ -78,19 +77,19 @@ class Training:
     generator: torch.Generator  # of the order of images, augmentation and dropout, on ``device``
     recipe: Recipe
     device: torch.device
-    state: list[Tensor]  # tensors of the network itself, not copies (``state_tensors``)
-    rounded_kernels: list[Tensor]  # parameters that each step rounds (``rounded_kernels``)
-    step: int = 0  # number of steps so far
-    seconds: float = 0.0  # training time so far, without evaluation
-    engine: Engine | None = None  # native engine; None if torch trains
-    native: NativeProgram | None = None  # program of the native engine, made at first use
-    step_graph: StepGraph | None = None  # recorded step on a GPU
-    step_graph_of: Images | None = None  # images of the recorded step
+    state: list[Tensor]  # of the network itself, not copies (``state_tensors``)
+    rounded_kernels: list[Tensor]  # rounded by each step (``rounded_kernels``)
+    step: int = 0  # so far
+    seconds: float = 0.0  # so far, without evaluation
+    engine: Engine | None = None  # None if torch trains
+    native: NativeProgram | None = None  # made at first use
+    step_graph: StepGraph | None = None  # recorded on a GPU
+    step_graph_of: Images | None = None
     average: list[Tensor] | None = None  # exponential moving average of ``state``; None before averaging begins
     # ``average``, or else ``state``, with rounded weights and recomputed BN statistics; None until ``finish_average``.
     finished_average: list[Tensor] | None = None
-    map_scales: Tensor | None = None  # scales of the integer network; None except at the end of an ``int8`` run
-    has_diverged: bool = False  # whether a loss was not finite, which ends the run
+    map_scales: Tensor | None = None  # None except at the end of an ``int8`` run
+    has_diverged: bool = False  # a loss was not finite, which ends the run
     history: list[Epoch] = field(default_factory=list)
 
     @property
@@ -116,7 +115,7 @@ class Training:
         flat = None
         if self.engine is not None:
             native = self._native(self.engine, images)
-            # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
+            # In the number format of the engine: recorded runs must stay reproducible bit for bit.
             recipe = replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=native.number_type).item())
             flat = FlatState.of(self.network, self.optimizer, self.average, native.number_type)
             ranges = driver.rounded_ranges(self.network, self.rounded_kernels)
@@ -147,7 +146,7 @@ class Training:
         self.history.append(Epoch(len(self.history) + 1, rate, None if self.has_diverged else loss, self.seconds))
 
     def _native(self, engine: Engine, images: Images) -> NativeProgram:
-        # Made at first use, because the normalisation is known only with the images.
+        # The normalisation is known only with the images.
         if self.native is None:
             self.native = NativeProgram(engine, self.architecture, self.recipe, images)
         return self.native
@@ -155,7 +154,7 @@ class Training:
     def _native_steps(
         self, images: Images, flat: FlatState, ranges: Tensor, order: Tensor, settings: StepSettings
     ) -> float:
-        """Train for the steps of ``settings`` in the native engine, and return the sum of the losses.
+        """Train in the native engine, and return the sum of the losses.
 
         ``flat`` is updated and stays in the engine during several epochs: a copy to the torch network after each epoch
         would take longer than an epoch of a few steps. A step takes the next ``batch_size`` indices of ``order``.
@@ -170,7 +169,7 @@ class Training:
     def _train_steps(self, images: Images, order: Tensor, settings: StepSettings) -> float:
         loss_sum = torch.zeros((), device=self.device)
         size = self.recipe.batch_size
-        # Operators of a user's module may wait for the device, which a recorded step cannot.
+        # Operators of a user's module may wait for the device.
         has_graph = self.device.type == "cuda" and self.architecture.user_module is None
         train_step: Callable[[Tensor, float], Tensor] = partial(self._train_step, images)
         if has_graph:
@@ -182,7 +181,7 @@ class Training:
                 torch._foreach_lerp_(self.average, self.state, share)
             elif self.step >= settings.first_averaged_step:
                 self.average = [tensor.clone() for tensor in self.state]
-        # Reading the sum waits for the device, so only once per epoch.
+        # Waits for the device.
         return float(loss_sum)
 
     def _train_step(self, images: Images, indices: Tensor, rate: float) -> Tensor:
@@ -226,7 +225,7 @@ class Training:
                     weights.copy_(original)
 
     def finish_average(self, images: Images) -> None:
-        """Round the weights and recompute the BN statistics of the average as the recipe asks; call before evaluation.
+        """Round the weights and recompute the BN statistics of the average; call before evaluation.
 
         The statistics come from a sample of the training images, augmented as in the last epoch. The call does not
         affect further training. Without an average yet, only weights of fewer than 8 bits are rounded.
@@ -238,7 +237,7 @@ class Training:
             self.finished_average = [tensor.clone() for tensor in self.state]
         if not recomputes_statistics:
             return
-        # A separate generator, because evaluation must not affect further training.
+        # Evaluation must not affect further training.
         generator = torch.Generator(device=self.device).manual_seed(self.step)
         count = _STATISTICS_IMAGES if len(self.history) == self.recipe.epochs else _PASSING_STATISTICS_IMAGES
         sample = torch.randperm(len(images), generator=generator, device=self.device)[:count]
@@ -302,14 +301,14 @@ class Training:
         if self.map_scales is not None:
             network.register_buffer(integer.MAP_SCALES, self.map_scales)
             if self.rounded_kernels:
-                # A real number, because only such buffers enter digests and files of weights.
+                # Only real buffers enter digests and files of weights.
                 network.register_buffer(integer.WEIGHT_BITS, torch.tensor(float(self.recipe.weight_bits)))
         return network.eval()
 
     def weights_digest(self) -> str:
         """Return the SHA-256 of the weights and BN statistics for predictions, as 64 hex digits."""
         digest = hashlib.sha256()
-        # Evaluation mode may change buffers of a user's module, so the digest is that of the network for predictions.
+        # Evaluation mode may change buffers of a user's module.
         for tensor in state_tensors(self.final_network()):
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
@@ -340,7 +339,6 @@ class Training:
 
     @contextlib.contextmanager
     def _holding(self, state: list[Tensor]) -> Iterator[None]:
-        """Use the weights and statistics ``state`` in the network within the block."""
         if state is self.state:
             yield
             return
@@ -377,9 +375,7 @@ def start(
     differ.
 
     Args:
-        seed: Seed of all random numbers of the run.
         engine: Native engine; None to train with torch.
-        task: Input shape and number of classes of the images.
 
     Raises:
         ContentError, OtherCode, UsageError: The recipe cannot train the network (``check_network``).
@@ -397,7 +393,7 @@ def start(
     rate = recipe.learning_rate
     momentum = recipe.momentum
     optimizer: torch.optim.Optimizer
-    # On a GPU a fused kernel does the whole step; ``StepGraph`` replaces the learning rate by a tensor on the GPU.
+    # A fused kernel does the whole step; ``StepGraph`` replaces the learning rate by a tensor.
     is_fused = device.type == "cuda"
     if recipe.optimizer == "adam":
         optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=not is_fused, fused=is_fused)
@@ -414,8 +410,7 @@ def start(
 def best_start(first_start: Training, new_start: Callable[[int], Training], images: Images) -> Training:
     """Return the best start of a run by successive halving on the training loss (arXiv 1502.07943).
 
-    The best start has trained for the epochs of the last stage (``Recipe.start_stages``). The training time of all
-    dropped starts is added to the best start at its last epoch.
+    The training time of all dropped starts is added to the best start at its last epoch.
 
     Args:
         first_start: Start 0, untrained.
@@ -427,7 +422,7 @@ def best_start(first_start: Training, new_start: Callable[[int], Training], imag
     recipe = first_start.recipe
     runs = [first_start, *(new_start(number) for number in range(1, recipe.starts))]
     overhead = 0.0
-    # All starts share a program of the native engine, which holds no state of a run, only buffers for a batch.
+    # The program holds no state of a run.
     native = None
     for stage in recipe.start_stages(recipe.epochs):
         for run in runs:
@@ -450,7 +445,7 @@ def class_probabilities(
 
     Args:
         pixels: Images, uint8 (n, channels, rows, columns).
-        images: Images or data set, with the mean and standard deviation that normalise the pixels.
+        images: Their mean and standard deviation normalise the pixels.
     """
     if precision == "int8":
         integers = integer.integers_of(network, architecture, images)
@@ -466,7 +461,7 @@ def class_probabilities(
 def _batch(
     images: Images, indices: Tensor | slice, recipe: Recipe | None = None, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Return normalised images, float32 (batch, channels, rows, columns); augmented if recipe and generator are set."""
+    """Images are float32 (batch, channels, rows, columns), and augmented if recipe and generator are set."""
     pixels = images.pixels[indices].float().div_(255)
     if recipe is not None and generator is not None:
         pixels = augment(pixels, recipe, generator)

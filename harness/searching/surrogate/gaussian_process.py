@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-# Of log errors, between networks with equal features.
+# Deviation of log errors between networks with equal features.
 NUGGET = 0.045
 
 

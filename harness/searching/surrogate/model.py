@@ -35,7 +35,7 @@ from harness.searching.surrogate.features import FEATURES, Row
 from harness.searching.surrogate.gaussian_process import NUGGET, CovarianceKernel, GaussianProcess, Points
 from harness.studies.candidate import MIN_COUNTED, SEED_SHARE, seed_share_square
 
-# Per ``IMAGES`` images at the centre of the features, with ``_SETTLED`` (diary 12).
+# Prior errors per ``IMAGES`` images at the centre of the features, with ``_SETTLED`` (diary 12).
 _SETTLED_BELIEF = 100.0
 _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}  # exponents of the prior power law (diary 12)
 # Kernel if hundreds of trainings on the same images are known: rounded values near the optimum of the evidence, which
@@ -45,7 +45,7 @@ _SETTLED_OBSERVATIONS = 300  # observations from which ``_SETTLED`` is used
 # Otherwise, also with a ``Transfer``: the best of some rounded values on held-out data sets (diary 124).
 # ``prior_scale`` is the standard deviation of a factor of m; each ``stretch_s`` is a factor itself.
 _OPEN = CovarianceKernel(constant=0.7, linear=0.03, amplitude=0.4, length_scale=3.0, prior_scale=0.5)
-# Of ``linear`` and ``amplitude``; the highest evidence times a log-normal prior decides.
+# Factors of ``linear`` and ``amplitude``; the highest evidence times a log-normal prior decides.
 _FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 _FACTOR_DEVIATION = 1.0  # of the log factor in the prior
 _FACTOR_OBSERVATIONS = 200  # latest, as each of ``_FACTORS`` needs a fit
@@ -53,7 +53,7 @@ _FACTOR_OBSERVATIONS = 200  # latest, as each of ``_FACTORS`` needs a fit
 # strong evidence of few errors, which the log of a count does not express.
 _FEW_COUNTED = 10.0
 _NEWTON_STEPS = 8  # of Laplace's approximation (Rasmussen and Williams, 2006, section 3.4)
-# Of predictions: few enough to hide rounding errors of the BLAS.
+# Decimals of predictions: few enough to hide rounding errors of the BLAS.
 _DECIMALS = 9
 # Validation images that error counts are scaled to.
 IMAGES = 10_000

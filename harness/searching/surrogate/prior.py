@@ -2,7 +2,7 @@
 
 Sources are files of the package, which ``measurements/trainings.py`` writes, and the user's studies; a study keeps a
 copy in prior.csv. Trainings on the study's images become ``Observation``s, trainings on other data the ``Transfer``.
-Only complete runs on the search split count, with validation errors only: no test error is used.
+Only validation errors of complete runs on the search split count.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from harness.system.statistics import mean
 from harness.training.recipe import RECIPES, Recipe, length_factor
 from harness.training.result import PROTOCOL_VERSION, Result, Status
 
-# A training is used if all fields of the recipe, except ``_FREE_FIELDS``, equal a recipe of this tuple. The free fields
-# are columns of prior.csv, except precision and starts: for the compared network bf16 and fp32 differed by less than
-# the seeds (diary 110), and several starts made no difference at equal cost (diary 136).
+# A training is used if all fields of the recipe, except ``_FREE_FIELDS``, equal a recipe of this tuple. Precision and
+# starts are no columns of prior.csv: bf16 and fp32 differed by less than the seeds (diary 110), and several starts made
+# no difference at equal cost (diary 136).
 _BASES = ("small", "fast")
 _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision", "starts", "start_epochs")
-# Augmentation is chosen per data set, so these fields may differ for trainings on other data sets.
+# Augmentation is chosen per data set.
 _MOVES = ("rotation_degrees", "shift_pixels", "scale", "shear")
 _FILE = "prior.csv"
-_SKETCHES = "trained-images.json"  # smallest digests of the training images, by data set of the package's trainings
-# Numeric columns of prior.csv and fields of ``PriorTraining``, with types.
+_SKETCHES = "trained-images.json"  # smallest digests of the training images, by data set
+# Of prior.csv and of ``PriorTraining``.
 _NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate=float, errors=float, runs=int)
 _COLUMNS = ("architecture", *_NUMBERS, "form", "source")
 _SOFT_COLUMN = "soft_errors"  # only in files with a training that states soft errors
 _DATASET_COLUMNS = ("dataset", "input_shape", "classes", "images", "validation_images")
-# Largest number of trainings per transferred data set, evenly spread over the list.
+# Trainings per transferred data set, evenly spread over the list.
 _MAX_OF_A_SET = 200
-# Smallest number of trainings from which shift and stretch of a data set can be fitted.
+# Trainings from which shift and stretch of a data set can be fitted.
 _MIN_OF_A_SET = 20
 _REINSTALL = "reinstall the package"
 # Cached: a new study reads the shipped trainings from the package and again from prior.csv.
@@ -60,11 +60,7 @@ _parsed = lru_cache(maxsize=5_000)(parse_notation)
 
 
 class PriorDataset(NamedTuple):
-    """Data set of prior trainings, as the features and errors of the trainings require.
-
-    Attributes:
-        validation_images: Number of validation images per run.
-    """
+    """Data set of prior trainings; ``validation_images`` are per run."""
 
     name: str
     task: Task
@@ -82,11 +78,11 @@ class PriorTraining:
     """Trainings of a network with a recipe, averaged over seeds.
 
     Attributes:
-        epochs: Epochs of a training; this and the next three fields belong to the recipe.
+        epochs: This and the next three fields belong to the recipe.
         errors: Validation errors per 10,000 images at the last epoch, mean over runs.
-        runs: Number of runs, each with a different seed.
+        runs: Each with a different seed.
         source: Files or studies that hold the runs, separated by spaces.
-        dataset: Data set; None for the images of the search.
+        dataset: None for the images of the search.
         soft_errors: Soft errors per 10,000 images, mean over runs; None unless all runs state soft errors.
     """
 
@@ -145,8 +141,7 @@ def prior_trainings(
 
     Args:
         prior: ``shipped`` for the package's trainings, ``own`` for these and the workspace's, or ``none``.
-        same_images: Further data sets whose shipped trainings are left out, because they contain images of the search
-            (``_sets_with_images``).
+        same_images: Further data sets whose shipped trainings are left out (``_sets_with_images``).
     """
     if prior == "none":
         return (), []
@@ -154,7 +149,7 @@ def prior_trainings(
     if prior == "shipped":
         return of_package, []
     studies, damage = read_each(lambda folder: _study_trainings(folder, dataset, data_hash), workspace.studies())
-    # Runs of a network with a recipe, by seed: two studies with equal seeds may have the same run, which counts once.
+    # By seed: two studies with equal seeds may have the same run, which counts once.
     runs_by_seed: dict[tuple[str, str, str], dict[int, Result]] = defaultdict(dict)
     datasets: dict[str, PriorDataset | None] = {}
     for images_key, study_dataset, usable_runs in studies:
@@ -195,11 +190,7 @@ def _study_trainings(folder: Path, name: str, data_hash: str) -> tuple[str, Prio
 
 @cache
 def shipped(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PriorTraining, ...]:
-    """Return the package's trainings on a data set; if there are none, the trainings on other data sets.
-
-    Args:
-        same_images: As for ``elsewhere``; without effect if the package has trainings on the data set.
-    """
+    """Return the package's trainings on a data set; if there are none, on other data sets, as ``elsewhere``."""
     path = _packaged(f"trainings-{name}.csv")
     return _read(path, _REINSTALL) if path.is_file() else elsewhere(name, same_images)
 
@@ -234,7 +225,7 @@ def shipped_sha256(name: str) -> str:
 
     Names and seeds of studies depend on this hash.
     """
-    # The folder ``benchmarks`` of the sources was renamed in 0.2.0; the hash of earlier studies stays valid.
+    # The folder ``benchmarks`` was renamed in 0.2.0; the hash of earlier studies stays valid.
     return hashlib.sha256(csv_of(shipped(name)).replace("measurements/", "benchmarks/").encode()).hexdigest()
 
 
@@ -243,7 +234,7 @@ def _packaged(name: str) -> Traversable:
 
 
 def write_prior(folder: Path, trainings: Iterable[PriorTraining]) -> None:
-    """Write the prior observations of a new study into the study folder."""
+    """Write the prior observations of a new study."""
     files.write_text(folder / _FILE, csv_of(trainings))
 
 

@@ -7,10 +7,11 @@ address without a name selects Ray.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
 from harness.system import doors
@@ -73,30 +74,20 @@ class Connect(Protocol):
         """Connect to the cluster at an address for a block, or raise DeviceError."""
 
 
-@contextmanager
-def connected(address: str | None, options: ClusterOptions) -> Iterator[Cluster]:
-    """Connect to a cluster for the block; without an address, the processes of this machine train.
+def connection(address: str | None) -> Callable[[ClusterOptions], AbstractContextManager[Cluster]]:
+    """Return the function that connects to a cluster for a block; without an address, this machine is the cluster.
+
+    The function raises DeviceError if the cluster does not respond or cannot be used.
 
     Raises:
         UsageError: No entry point has the name in the address.
-        DeviceError: A library is not installed, or the cluster does not respond or cannot be used.
+        DeviceError: A library is not installed.
     """
     if address is None:
-        yield Cluster(Processes)
-        return
-    connect, rest = _connect_and_address(address)
-    with connect(rest, options) as cluster:
-        yield cluster
-
-
-def check(address: str) -> None:
-    """Raise the errors of ``connected`` on the name and on libraries, without a connection."""
-    _connect_and_address(address)
-
-
-def _connect_and_address(address: str) -> tuple[Connect, str]:
+        return lambda options: nullcontext(Cluster(Processes))
     name, separator, rest = address.partition("://")
     if not separator:
         name = "ray"
         rest = address
-    return doors.feature(Door.EXECUTORS, name, f"--cluster {name}"), rest
+    connect: Connect = doors.feature(Door.EXECUTORS, name, f"--cluster {name}")
+    return partial(connect, rest)

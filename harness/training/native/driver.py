@@ -1,7 +1,7 @@
 """Driver of the native engine: programs of networks, training steps, predictions and conversion of the state.
 
-The engine gets the state of a torch network, trains up to ``_CHUNK`` steps per call, and updates the state in place.
-The engine trusts all addresses, so tensors are checked here; a failed check is a bug of the caller.
+The engine updates the state in place. The engine trusts all addresses, so tensors are checked here; a failed check is a
+bug of the caller.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.training.native.instruction import EngineProgram, program
 from harness.training.recipe import Recipe, StepSettings
 from harness.training.torch_network import Images, state_tensors
 
-# Steps per call of the engine: enough to make the overhead of calls negligible, few enough for a quick Ctrl-C.
+# Enough to make the overhead of calls negligible, few enough for a quick Ctrl-C.
 _CHUNK = 100
 _NO_KERNELS = torch.empty((0, 2), dtype=torch.int64)  # of no kernels (``rounded_ranges``)
 
@@ -61,7 +61,7 @@ class FlatState:
         for name in _memory_names(optimizer):
             memory = []
             for parameter in network.parameters():
-                # The optimizer has no state of a parameter before the first step.
+                # Before the first step there is no state.
                 value = optimizer.state.get(parameter, {}).get(name)
                 memory.append(torch.zeros_like(parameter) if value is None else value)
             memories.append(_flat(memory, number_type))
@@ -112,12 +112,12 @@ class NativeProgram:
             smoothing=recipe.label_smoothing,
             largest_weight=largest_weight(recipe.weight_bits),
         )
-        # ``torch.cat`` needs the empty tensor if there are no parameters.
+        # For networks without parameters.
         decays = [torch.full((size,), recipe.decay(kernel=kernel)) for size, kernel in self.program.parameters]
         self.decay = torch.cat([*decays, torch.empty(0)]).to(self.number_type)
 
     def _opened(self, flat: EngineProgram, images: Images) -> int:
-        """Return the address of a new program in the engine; raise MemoryError if memory is not sufficient."""
+        """Raise MemoryError if memory is not sufficient."""
         number_type = np.float64 if self.engine.is_double else np.float32
         mean = np.array(images.mean, dtype=number_type)
         deviation = np.array(images.deviation, dtype=number_type)
@@ -194,7 +194,7 @@ class NativeProgram:
                 self.program.state_size,
                 flat.state.data_ptr(),
                 flat.memories[0].data_ptr(),
-                flat.memories[-1].data_ptr(),  # SGD has a single memory; the engine does not read this address then
+                flat.memories[-1].data_ptr(),  # SGD has a single memory
                 flat.average.data_ptr(),
             )
         return loss_sum
@@ -204,7 +204,7 @@ class NativeProgram:
 
         Args:
             network: Network of the program, for the order of its tensors.
-            tensors: Weights and statistics in the order of ``state_tensors``, which may be an average.
+            tensors: In the order of ``state_tensors``; may be an average.
             pixels: Images, uint8 (n, channels, rows, columns).
         """
         _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
@@ -217,7 +217,7 @@ class NativeProgram:
 
 
 def _training_type(*, is_double: bool) -> type[ctypes.Structure]:
-    """Return the structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
+    """Return the structure of the fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
     kind = ctypes.c_double if is_double else ctypes.c_float
     integers = [(name, ctypes.c_int) for name in ("adam", "nesterov")]
     numbers = [(name, kind) for name in ("momentum", "smoothing", "largest_weight")]
@@ -249,7 +249,7 @@ def measured_latency(architecture: Architecture, task: Task, repeats: int = 200)
 
 
 def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...], limit: int | None = None) -> None:
-    """Raise AssertionError unless a tensor has the layout that the engine reads, with numbers in [0, limit)."""
+    """The engine reads this layout, with numbers in [0, limit)."""
     if tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_contiguous() or tensor.device.type != "cpu":
         layout = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}, contiguous {tensor.is_contiguous()}"
         raise AssertionError(f"the {name}: {layout}; the engine reads contiguous {dtype} {shape} on cpu")
@@ -258,12 +258,11 @@ def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]
 
 
 def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
-    """Raise AssertionError unless images and labels have the layout that the engine reads."""
     _check("pixels", pixels, torch.uint8, (len(labels), *task.input_shape))
     _check("labels", labels, torch.int64, (len(labels),), task.classes)
 
 
-# Two orders of the tensors of a network: of the state of the engine (``_engine_tensors``), and of ``state_tensors``, in
+# Two orders of a network's tensors: of the state of the engine (``_engine_tensors``), and of ``state_tensors``, in
 # which averages, checkpoints and digests list the tensors for both engines.
 
 

@@ -37,9 +37,9 @@ from harness.spaces.space_errors import nearest
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.settings import fixed_settings
 from harness.system.terminal import counted
-from harness.system.user_code import OtherCode, declare_operators, guarding_user_code
+from harness.system.user_code import OtherCode, code_sha256, declare_operators, guarding_user_code, sha256_of
 from harness.training.user_modules.products import module_macs
-from harness.training.user_modules.source import code_of, name_of, source_and_name
+from harness.training.user_modules.source import NAME
 
 BATCH = 2  # several, so that a batch is not confused with a single channel
 _DIGITS = 12  # of a hash, as of a network
@@ -87,6 +87,40 @@ class Description:
     fault: str = ""
 
 
+def _source_and_name(argument: str) -> tuple[str, str]:
+    match = NAME.fullmatch(argument)
+    assert match is not None, "checked by names_module"
+    return match["source"], match["name"]
+
+
+def code_of(argument: str) -> str:
+    """Return 12 hex digits of the SHA-256 of the code that a text names, with the imported files of the same folder.
+
+    The code is not executed, except for the parent packages of a module in a package.
+
+    Raises:
+        UsageError: There is no such file.
+    """
+    source_name, _ = _source_and_name(argument)
+    if source_name.endswith((".py", ".ipynb")):
+        path = Path(source_name).resolve()
+        code = code_sha256(path, path.parent) if path.is_file() else ""
+    else:
+        code = sha256_of(source_name)
+    if not code:
+        raise UsageError(f"{argument}: there is no file {source_name}")
+    return code[:12]
+
+
+def _name_of(value: object) -> str:
+    """Return the text that names a class, or the class of a module; empty if the class cannot be imported by name."""
+    module_class = value if isinstance(value, type) else type(value)
+    source_name = module_class.__module__
+    name = module_class.__qualname__
+    is_importable = getattr(sys.modules.get(source_name), name, None) is module_class
+    return f"{source_name}:{name}" if is_importable and source_name != "__main__" else ""
+
+
 def load_value(argument: str) -> Any:
     """Return the value that a text (``FILE.py:NAME`` or ``package.module:NAME``) names; the user's code is executed.
 
@@ -94,7 +128,7 @@ def load_value(argument: str) -> Any:
         UsageError: The file or the name does not exist.
         ContentError: The user's code failed.
     """
-    source_name, name = source_and_name(argument)
+    source_name, name = _source_and_name(argument)
     if source_name.endswith(".py") and not Path(source_name).is_file():
         raise UsageError(f"{argument}: there is no file {source_name}")
     with quiet(argument):
@@ -364,7 +398,7 @@ def describe(value: Any, argument: str, task: Task) -> Description:
         return _named_description(argument, code_of(argument), task)
     subject = "the module"
     nameless_network = _Examination(subject, task, lambda: made_module(copy.deepcopy(value), subject)).description()
-    if class_name := name_of(value):
+    if class_name := _name_of(value):
         with suppress(HarnessError):
             named_network = _named_description(class_name, code_of(class_name), task)
             if named_network.op.graph == nameless_network.op.graph:

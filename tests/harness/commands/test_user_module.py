@@ -22,8 +22,7 @@ from harness.spaces.catalog import space
 from harness.spaces.notation import parse_notation
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from harness.training.user_modules.execution import fresh_module
-from harness.training.user_modules.source import code_of
+from harness.training.user_modules.execution import code_of, fresh_module
 from tests.harness.commands.conftest import Trainer
 from tests.harness.pytorch.test_user_module import CONVOLUTION, CONVOLUTION_MACS, DROPOUT
 

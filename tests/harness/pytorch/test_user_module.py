@@ -25,9 +25,8 @@ from harness.training.recipe import Recipe
 from harness.training.run import TrainingData, to_safetensors
 from harness.training.torch_network import build
 from harness.training.training_loop import start
-from harness.training.user_modules.execution import Description, SeededModule, describe
+from harness.training.user_modules.execution import Description, SeededModule, code_of, describe
 from harness.training.user_modules.products import module_macs
-from harness.training.user_modules.source import code_of
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
 from tests.harness.pytorch.sources import HEAD
