@@ -320,7 +320,7 @@ class ClaimTraining:
 
     def errors(self, images: Images) -> int:
         """Return the number of wrong predictions for ``images``."""
-        classes = self.native.predict(self.network, state_tensors(self.network), images.pixels)
+        classes = self.native.predict(self.network, state_tensors(self.network), images.pixels).argmax(1)
         return int((classes != images.labels).sum())
 
 

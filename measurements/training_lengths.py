@@ -110,7 +110,7 @@ def validation_errors(run: Training, average: list[Tensor], images: Images, vali
     epochs = len(run.history)
     finished = replace(run, recipe=replace(run.recipe, epochs=epochs), average=average, finished_average=None)
     finished.finish_average(images)
-    return finished.count_errors(validation)
+    return finished.evaluation(validation).errors
 
 
 def decayed_branch(run: Training, length: int, images: Images) -> Training:

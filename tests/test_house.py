@@ -15,28 +15,28 @@ MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|
 # Code lines of each folder. A new option names the lines that leave; a limit falls with the lines.
 LINES = {
     "harness": 203,
-    "harness/bench": 2_266,
+    "harness/bench": 2_303,
     "harness/cluster": 306,
     "harness/commands": 1_177,
     "harness/data": 2_577,
     "harness/evidence": 2_012,
     "harness/exports": 1_364,
-    "harness/interface": 2_226,
+    "harness/interface": 2_234,
     "harness/loggers": 96,
-    "harness/pages": 1_613,
+    "harness/pages": 1_611,
     "harness/publication": 256,
-    "harness/pytorch": 697,
-    "harness/searching": 4_182,
+    "harness/pytorch": 694,
+    "harness/searching": 4_192,
     "harness/spaces": 2_975,
     "harness/storage": 238,
-    "harness/studies": 1_017,
+    "harness/studies": 1_025,
     "harness/system": 1_444,
     "harness/toy": 513,
-    "harness/training": 3_529,
-    "measurements": 3_947,
-    "tests": 30_174,
+    "harness/training": 3_560,
+    "measurements": 4_068,
+    "tests": 30_226,
 }
-LIMITS = {"public names": 1_107, "files": 1_199}
+LIMITS = {"public names": 1_105, "files": 1_206}
 
 
 def project_files() -> list[Path]:

@@ -436,6 +436,7 @@ def _table_of(recording: TableRecording) -> Table:
             errors = Errors.of(epoch.validation_errors, run.validation_size)
             assert errors is not None, "a recording evaluates at every rung"
             seconds = round(epoch.train_seconds, 3)
-            rows.append(Row(*network, rung, errors.accuracy_pct, seconds, run.status, machine_index))
+            soft = (epoch.validation_soft_errors, epoch.validation_loss)
+            rows.append(Row(*network, rung, errors.accuracy_pct, seconds, run.status, machine_index, *soft))
     data = dataset(recording.facts.dataset)
     return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows), data if data.is_user_data else None)

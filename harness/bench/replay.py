@@ -71,6 +71,7 @@ class Replayed:
     Attributes:
         errors: Wrong validation images, by rung.
         seconds: Training seconds since the start of the run, by rung.
+        softs: Soft errors on the validation images, by rung; empty or None if not recorded.
     """
 
     network_hash: str
@@ -80,6 +81,14 @@ class Replayed:
     errors: Mapping[int, int]
     seconds: Mapping[int, float]
     status: Status
+    softs: Mapping[int, float | None] = field(default_factory=dict)
+
+
+class _Deviation(NamedTuple):
+    """Relative deviations of a run from the mean of the network, by rung: of the count, and of the soft errors."""
+
+    of_errors: Mapping[int, float]
+    of_softs: Mapping[int, float]
 
 
 _Read = Callable[[Job, int], Replayed]  # (job, seed of the repeat) -> outcome
@@ -90,8 +99,9 @@ class _TableRuns:
 
     Attributes:
         means: Mean errors of the runs that did not diverge, by hash and rung; not rounded.
-        deviations_by_mean: For each of these runs, the mean errors of the network at the last rung and the relative
-            deviations from the mean by rung; ascending by mean errors. Networks with a single such run are left out.
+        soft_means: Mean soft errors, by hash and rung; empty without soft errors.
+        deviations_by_mean: For each of these runs, the mean errors of the network at the last rung and the deviations
+            from the mean; ascending by mean errors. Networks with a single such run are left out.
         neighbour_count: Neighbours in ``deviations_by_mean`` from which a deviation is drawn.
     """
 
@@ -101,20 +111,32 @@ class _TableRuns:
         # Folds may differ in size by an image; the size of the first fold is used.
         self.size = table.data.validation_size
         self.means: dict[str, dict[int, float]] = {}
-        self.deviations_by_mean: list[tuple[float, dict[int, float]]] = []
+        self.soft_means: dict[str, dict[int, float]] = {}
+        self.deviations_by_mean: list[tuple[float, _Deviation]] = []
         rungs = table.facts.rungs
         for key, runs in table.runs.items():
             complete = [run for run in runs.values() if run[rungs[-1]].status is Status.COMPLETE]
-            errors = {rung: [self._errors(run[rung]) for run in complete] for rung in rungs}
-            means = {rung: statistics.mean(list(map(float, counts))) for rung, counts in errors.items()}
+            errors = {rung: [float(self._errors(run[rung])) for run in complete] for rung in rungs}
+            means = {rung: statistics.mean(counts) for rung, counts in errors.items()}
             self.means[key] = means
+            rungs_with_softs = [
+                rung for rung in rungs if all(run[rung].validation_soft_errors is not None for run in complete)
+            ]
+            softs = {rung: [run[rung].validation_soft_errors or 0.0 for run in complete] for rung in rungs_with_softs}
+            self.soft_means[key] = {rung: statistics.mean(values) for rung, values in softs.items()}
             if len(complete) > 1:
                 # Bessel's correction: runs are closer to their sample mean than to the true mean.
                 correction = math.sqrt(len(complete) / (len(complete) - 1))
                 for index in range(len(complete)):
                     ratios = {rung: counts[index] / max(1.0, means[rung]) for rung, counts in errors.items()}
-                    deviations = {rung: correction * (ratio - 1) for rung, ratio in ratios.items()}
-                    self.deviations_by_mean.append((means[rungs[-1]], deviations))
+                    soft_ratios = {
+                        rung: values[index] / max(1e-6, self.soft_means[key][rung]) for rung, values in softs.items()
+                    }
+                    deviation = _Deviation(
+                        {rung: correction * (ratio - 1) for rung, ratio in ratios.items()},
+                        {rung: correction * (ratio - 1) for rung, ratio in soft_ratios.items()},
+                    )
+                    self.deviations_by_mean.append((means[rungs[-1]], deviation))
         self.deviations_by_mean.sort(key=lambda pair: pair[0])
         self.neighbour_count = min(_NEIGHBOURS * max(map(len, table.runs.values())), len(self.deviations_by_mean))
 
@@ -133,14 +155,17 @@ class _TableRuns:
         rungs = self.table.facts.rungs
         row = row_by_rung[rungs[0]]
         errors = {rung: self._errors(each) for rung, each in row_by_rung.items()}
+        softs = {rung: each.validation_soft_errors for rung, each in row_by_rung.items()}
         if self.spread == "pooled" and row.status is Status.COMPLETE and self.deviations_by_mean:
             means = self.means[network_hash]
             middle = bisect_left(self.deviations_by_mean, means[rungs[-1]], key=lambda pair: pair[0])
             low = min(max(0, middle - self.neighbour_count // 2), len(self.deviations_by_mean) - self.neighbour_count)
-            _, deviations = self.deviations_by_mean[low + rng.randrange(self.neighbour_count)]
-            errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in row_by_rung}
+            _, deviation = self.deviations_by_mean[low + rng.randrange(self.neighbour_count)]
+            errors = {rung: self._whole(means[rung] * (1 + deviation.of_errors[rung])) for rung in row_by_rung}
+            soft_means = self.soft_means[network_hash]
+            softs |= {rung: mean * max(0.01, 1 + deviation.of_softs[rung]) for rung, mean in soft_means.items()}
         seconds = {rung: each.seconds for rung, each in row_by_rung.items()}
-        return Replayed(network_hash, row.parameters, row.macs, self.size, errors, seconds, row.status)
+        return Replayed(network_hash, row.parameters, row.macs, self.size, errors, seconds, row.status, softs)
 
 
 class _RunningJob(NamedTuple):
@@ -210,7 +235,10 @@ def _result_of(job: Job, outcome: Replayed) -> Result:
     for number in range(1, last_epoch + 1):
         # Errors and seconds are recorded at rungs only, the learning rate (0.0) and the loss (None) not at all.
         seconds = outcome.seconds.get(number, seconds)
-        history.append(Epoch(number, 0.0, None, seconds, validation_errors=outcome.errors.get(number)))
+        errors = outcome.errors.get(number)
+        softs = outcome.softs.get(number)
+        epoch = Epoch(number, 0.0, None, seconds, validation_errors=errors, validation_soft_errors=softs)
+        history.append(epoch)
     return Result(
         architecture=job.architecture,
         hash=outcome.network_hash,
@@ -227,6 +255,7 @@ def _result_of(job: Job, outcome: Replayed) -> Result:
         message="the loss was not finite" if outcome.status is Status.DIVERGED else "",
         history=tuple(history),
         validation_errors=outcome.errors[last_epoch],
+        validation_soft_errors=outcome.softs.get(last_epoch),
         validation_size=outcome.size,
         train_seconds=outcome.seconds[last_epoch],
         trial=job.trial,

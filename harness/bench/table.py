@@ -52,6 +52,8 @@ class Row(NamedTuple):
         seconds: Training seconds since the start of the run, without validation.
         status: Status at the end of the run, ``complete`` or ``diverged``; equal at all rungs.
         machine: Index of the machine in ``TableFacts.machines``.
+        validation_soft_errors: ``Epoch.validation_soft_errors``; None in tables of version 0.1, and if not finite.
+        validation_loss: ``Epoch.validation_loss``; None as for the soft errors.
     """
 
     architecture: str
@@ -64,6 +66,11 @@ class Row(NamedTuple):
     seconds: float
     status: Status = Status.COMPLETE
     machine: int = 0
+    validation_soft_errors: float | None = None
+    validation_loss: float | None = None
+
+
+_OPTIONAL = ("validation_soft_errors", "validation_loss")  # columns that tables of version 0.1 lack
 
 
 @strict_json
@@ -208,7 +215,13 @@ class Table:
     @property
     def content(self) -> bytes:
         """Rows as CSV in UTF-8; equal tables give equal bytes."""
-        return csv_text(Row._fields, self.rows).encode()
+        return csv_text(self.columns, [row[: len(self.columns)] for row in self.rows]).encode()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns: the fields of a row, without soft errors and loss if no row has these."""
+        has_all = any(getattr(row, name) is not None for row in self.rows for name in _OPTIONAL)
+        return Row._fields if has_all else Row._fields[: -len(_OPTIONAL)]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -365,11 +378,13 @@ def read_table(folder: Path) -> Table:
     kinds = {name: kind for name, kind in get_type_hints(Row).items() if kind in (int, float)}
     try:
         frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-        cells = frame[[*Row._fields]].astype(kinds).itertuples(index=False, name=None)
-        # ``cells`` has the status as text.
-        rows = tuple(row._replace(status=Status(row.status)) for row in map(Row._make, cells))
-        if not all(math.isfinite(row.validation_accuracy_pct) and math.isfinite(row.seconds) for row in rows):
-            raise ValueError("a number is not finite")
+        columns = [name for name in Row._fields if name not in _OPTIONAL or name in frame]
+        cells = frame[columns].astype(kinds).itertuples(index=False, name=None)
+        rows = tuple(_typed(Row(**dict(zip(columns, of_row, strict=True)))) for of_row in cells)
+        for row in rows:
+            numbers = (row.validation_accuracy_pct, row.seconds, row.validation_soft_errors, row.validation_loss)
+            if not all(number is None or math.isfinite(number) for number in numbers):
+                raise ValueError("a number is not finite")
         table = Table(facts_file.facts, rows, user_data)
         runs = [run for by_seed in table.runs.values() for run in by_seed.values()]
         rungs = facts_file.facts.rungs
@@ -382,12 +397,18 @@ def read_table(folder: Path) -> Table:
     return table
 
 
+def _typed(row: Row) -> Row:
+    """Return a row whose status and optional numbers were texts."""
+    numbers: dict[str, Any] = {name: float(getattr(row, name)) if getattr(row, name) else None for name in _OPTIONAL}
+    return row._replace(status=Status(row.status), **numbers)
+
+
 def export_table(table: Table, folder: Path) -> list[Path]:
     """Write a table as CSV and Parquet with facts and ``SHA256SUMS``; return the paths."""
     errors.require("export", ("pyarrow",), "Parquet")
     from pandas import DataFrame
 
-    frame = DataFrame(table.rows, columns=Row._fields).astype({"status": "str"})
+    frame = DataFrame(table.rows, columns=Row._fields)[[*table.columns]].astype({"status": "str"})
     contents = _contents(table) | {"table.parquet": frame.to_parquet(engine="pyarrow", index=False)}
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(contents.items()))
     contents["SHA256SUMS"] = sums.encode()

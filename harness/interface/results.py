@@ -186,7 +186,8 @@ class Trained(_TextResult):
         result = self.result
         fields = (
             *("hash", "parameters", "macs", "recipe_hash", "dataset", "seed", "seed_index", "status", "message"),
-            *("validation_accuracy_pct", "validation_errors", "validation_size", "train_seconds", "teacher_seconds"),
+            *("validation_accuracy_pct", "validation_errors", "validation_soft_errors", "validation_loss"),
+            *("validation_size", "train_seconds", "teacher_seconds"),
             *("images_per_second", "peak_memory_mb", "weights_sha256"),
         )
         return {field: getattr(result, field) for field in fields} | {
@@ -457,6 +458,8 @@ class Trial(_TextResult):
         epochs: Epochs of the recipe.
         status: End of the first run, such as ``complete``, ``pruned`` or ``shortened``; ``running`` before.
         validation_pct: Validation accuracy of the first run; None if unknown.
+        soft_errors: Soft errors of the first run on the validation images: the sum of 1 - p(true class); None if
+            unknown. ``loss`` is the mean cross-entropy of these images.
         fresh_pct: Validation accuracies on fresh seeds; a run without an accuracy counts as chance level.
         confirmed: Whether the network would pass a verification, judged by the fresh seeds.
         target_pct: Test accuracy.
@@ -472,6 +475,8 @@ class Trial(_TextResult):
     epochs: int
     status: str
     validation_pct: float | None
+    soft_errors: float | None
+    loss: float | None
     fresh_pct: tuple[float, ...]
     confirmed: bool
     recipe: Recipe
@@ -595,6 +600,8 @@ class Study(_TextResult):
             epochs=recipe.epochs,
             status="running" if first_run is None else str(first_run.status),
             validation_pct=None if first_run is None else first_run.validation_accuracy_pct,
+            soft_errors=None if first_run is None else first_run.validation_soft_errors,
+            loss=None if first_run is None else first_run.validation_loss,
             fresh_pct=tuple(candidate.fresh_pct),
             confirmed=candidate.is_confirmed,
             recipe=recipe,
@@ -607,7 +614,10 @@ class Study(_TextResult):
         """Return the trials as a pandas ``DataFrame``, in order."""
         import pandas
 
-        fields = ("number", "hash", "parameters", "cost", "epochs", "status", "validation_pct", "confirmed", "network")
+        fields = (
+            *("number", "hash", "parameters", "cost", "epochs", "status", "validation_pct", "soft_errors", "loss"),
+            *("confirmed", "network"),
+        )
         rows = [{field: getattr(trial, field) for field in fields} for trial in self.trials]
         fresh_seeds = [len(trial.fresh_pct) for trial in self.trials]
         return pandas.DataFrame(rows, columns=list(fields)).assign(fresh_seeds=fresh_seeds)

@@ -97,6 +97,7 @@ def at_rung(
         seed_index=result.seed_index,
         epoch=epoch,
         validation_errors=validation.wrong,
+        validation_soft_errors=result.validation_soft_errors,
         ratio=ratio,
         predicted_pct=predicted_pct,
         pruned=is_poor and not exempt,

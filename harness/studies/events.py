@@ -22,6 +22,8 @@ from harness.training.result import Result
 _KINDS: dict[str, type[Any]] = {}
 # In logs of earlier versions.
 _VALUE_BY_EARLIER_VALUE = {("origin", "floor"): "baseline", ("origin", "aim"): "surrogate", ("tier", ""): "confirmed"}
+# Fields that a line omits if they are None, as in most events and epochs.
+_OMITTED = frozenset({"shorter_epochs", "validation_soft_errors", "validation_loss"})
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
@@ -155,6 +157,7 @@ class RungReached(Event, word="rung"):
     purpose: str = "search"
     seed_index: int = 0
     validation_errors: int | None = None
+    validation_soft_errors: float | None = None
     ratio: float | None = None
     predicted_pct: float | None = None
     pruned: bool = False
@@ -291,9 +294,18 @@ def line(entry: Entry[Event]) -> str:
     if isinstance(entry.event, RunEnded):
         # Recipe fields that were added later are omitted at their defaults, as in all documents.
         document["run"]["recipe"] = entry.event.run.recipe.document
-    if document.get("shorter_epochs", 0) is None:
-        del document["shorter_epochs"]  # most runs at a rung go on
+        for epoch in document["run"]["history"]:
+            _omit_empty(epoch)
+        _omit_empty(document["run"])
+    _omit_empty(document)
     return json.dumps(head | document, allow_nan=False)
+
+
+def _omit_empty(document: dict[str, Any]) -> None:
+    """Remove the fields of ``_OMITTED`` that are None."""
+    for name in _OMITTED & document.keys():
+        if document[name] is None:
+            del document[name]
 
 
 def read_line(text: str) -> Entry[Event] | None:

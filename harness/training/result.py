@@ -106,6 +106,8 @@ class Epoch:
     train_seconds: float  # since the start of the run, without evaluation
     validation_errors: int | None = None  # None if not evaluated
     test_errors: int | None = None  # only with ``test_each_epoch``
+    validation_soft_errors: float | None = None  # ``Evaluation.soft_errors``
+    validation_loss: float | None = None  # ``Evaluation.loss``
 
 
 @strict_json
@@ -183,6 +185,8 @@ class Result:
     message: str = ""  # of a failure
     history: tuple[Epoch, ...] = ()  # of long runs a sample (``history_sample``)
     validation_errors: int | None = None  # after the latest epoch; None if not evaluated
+    validation_soft_errors: float | None = None  # ``Evaluation.soft_errors`` after the latest epoch
+    validation_loss: float | None = None  # ``Evaluation.loss`` after the latest epoch
     validation_size: int | None = None  # None without validation images
     test_errors: int | None = None  # None if not evaluated
     test_size: int | None = None

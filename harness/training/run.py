@@ -324,10 +324,16 @@ def _evaluate_epoch(
         run.finish_average(train_set)
         run.finish_integers(train_set)
     if validation_set is not None and (job_is_done or job.evaluate_each_epoch):
-        run.history[-1] = replace(run.history[-1], validation_errors=run.count_errors(validation_set))
+        evaluation = run.evaluation(validation_set)
+        run.history[-1] = replace(
+            run.history[-1],
+            validation_errors=evaluation.errors,
+            validation_soft_errors=evaluation.soft_errors,
+            validation_loss=evaluation.loss,
+        )
     if job.test_each_epoch:
-        errors = run.count_errors(_test_set(job, data, run.device))
-        run.history[-1] = replace(run.history[-1], test_errors=errors)
+        evaluation = run.evaluation(_test_set(job, data, run.device))
+        run.history[-1] = replace(run.history[-1], test_errors=evaluation.errors)
 
 
 def _test_set(job: Job, data: TrainingData, device: torch.device) -> Images:
@@ -342,8 +348,14 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
     elif len(run.history) == run.recipe.epochs:
         result = replace(result, status=Status.COMPLETE)
     if validation_set is not None:
-        errors = run.history[-1].validation_errors
-        result = replace(result, validation_errors=errors, validation_size=len(validation_set))
+        last = run.history[-1]
+        result = replace(
+            result,
+            validation_errors=last.validation_errors,
+            validation_soft_errors=last.validation_soft_errors,
+            validation_loss=last.validation_loss,
+            validation_size=len(validation_set),
+        )
     trained_epochs = len(run.history) + run.recipe.start_overhead(run.recipe.epochs)
     image_count = trained_epochs * (train_size // run.recipe.batch_size) * run.recipe.batch_size
     return replace(

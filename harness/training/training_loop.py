@@ -27,7 +27,7 @@ from harness.training.native import driver
 from harness.training.native.driver import FlatState, NativeProgram
 from harness.training.native.engine import Engine
 from harness.training.recipe import Precision, Recipe, StepSettings, check_network
-from harness.training.result import Epoch
+from harness.training.result import Epoch, finite
 from harness.training.step_graph import StepGraph
 from harness.training.torch_network import Images, TorchNetwork, augment, normalised, state_tensors
 from harness.training.user_modules.execution import SeededModule
@@ -37,6 +37,33 @@ _EVALUATION_BATCH = 500  # per forward pass
 _STATISTICS_IMAGES = 10_000
 # Before the last epoch, as more images would take up to the time of an epoch.
 _PASSING_STATISTICS_IMAGES = 2_000
+_SOFT_ERROR_DECIMALS = 6  # stored decimals of soft errors and losses; further decimals differ between processors
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Errors and loss on labelled images.
+
+    Attributes:
+        errors: Number of misclassified images.
+        soft_errors: Sum over the images of 1 - p, with the softmax probability p of the true class; None if a logit is
+            not finite.
+        loss: Mean of -log(p), natural logarithm; None if not finite.
+    """
+
+    errors: int
+    soft_errors: float | None
+    loss: float | None
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor) -> Evaluation:
+        """Return the evaluation of logits, (n, classes), with labels, int64 (n,); sums in float64."""
+        errors = int((logits.argmax(1) != labels).sum())
+        # On the CPU, because some devices lack float64.
+        log_chances = logits.cpu().double().log_softmax(1).gather(1, labels.cpu()[:, None])
+        sums = (abs(float(log_chances.expm1().sum())), abs(float(log_chances.mean())))
+        soft_errors, loss = (finite(round(number, _SOFT_ERROR_DECIMALS)) for number in sums)
+        return cls(errors, soft_errors, loss)
 
 
 @dataclass(slots=True, eq=False)
@@ -232,29 +259,33 @@ class Training:
                 self.map_scales = integer.map_scales(self.network.eval(), plan, images).cpu()
 
     def predictions(self, images: Images) -> Tensor:
-        """Return the predicted class of each image, int64 (n,), by the averaged weights if the recipe averages.
+        """Return the predicted class of each image, int64 (n,); rules as for ``logits``."""
+        return self.logits(images).argmax(1)
+
+    def logits(self, images: Images) -> Tensor:
+        """Return the logits of each image, (n, classes), by the averaged weights if the recipe averages.
 
         An ``int8`` run predicts in fp32 before its end. ``finish_average`` must be called first, and
         ``finish_integers`` at the end.
         """
         if self.map_scales is not None:
             network = integer.integers_of(self.final_network(), self.architecture, images)
-            classes = integer.integer_logits(network, images.pixels.cpu().numpy()).argmax(1)
-            return torch.from_numpy(classes).to(images.pixels.device)
+            logits = network.logit_scale * integer.integer_logits(network, images.pixels.cpu().numpy())
+            return torch.from_numpy(logits).to(images.pixels.device)
         if self.engine is not None:
             return self._native(self.engine, images).predict(self.network, self._predicting_state(), images.pixels)
-        logits = []
+        batches = []
         with self._holding(self._predicting_state()), torch.inference_mode():
             self.network.eval()
             for first in range(0, len(images), _EVALUATION_BATCH):
                 batch = _batch(images, slice(first, first + _EVALUATION_BATCH))
                 with self._autocast():
-                    logits.append(self.network(batch).float())
-        return torch.cat(logits).argmax(1)
+                    batches.append(self.network(batch).float())
+        return torch.cat(batches)
 
-    def count_errors(self, images: Images) -> int:
-        """Return the number of misclassified images."""
-        return int((self.predictions(images) != images.labels).sum())
+    def evaluation(self, images: Images) -> Evaluation:
+        """Return the errors and the loss on ``images``; rules as for ``logits``."""
+        return Evaluation.of(self.logits(images), images.labels)
 
     def _predicting_state(self) -> list[Tensor]:
         is_recomputed = self.average is not None and self.recipe.average_statistics == "recomputed"

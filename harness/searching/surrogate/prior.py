@@ -48,6 +48,7 @@ _SKETCHES = "trained-images.json"  # smallest digests of the training images, by
 # Of prior.csv and of ``PriorTraining``.
 _NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate=float, errors=float, runs=int)
 _COLUMNS = ("architecture", *_NUMBERS, "form", "source")
+_SOFT_COLUMN = "soft_errors"  # only in files with a training that states soft errors
 _DATASET_COLUMNS = ("dataset", "input_shape", "classes", "images", "validation_images")
 # Trainings per transferred data set, evenly spread over the list.
 _MAX_OF_A_SET = 200
@@ -82,6 +83,7 @@ class PriorTraining:
         runs: Each with a different seed.
         source: Files or studies that hold the runs, separated by spaces.
         dataset: None for the images of the search.
+        soft_errors: Soft errors per 10,000 images, mean over runs; None unless all runs state soft errors.
     """
 
     architecture: Architecture
@@ -93,6 +95,7 @@ class PriorTraining:
     runs: int
     source: str
     dataset: PriorDataset | None = None
+    soft_errors: float | None = None
 
     @classmethod
     def of(cls, architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PriorTraining:
@@ -158,8 +161,13 @@ def prior_trainings(
         runs = list(by_seed.values())
         errors = mean([run.required_validation.wrong * IMAGES / run.required_validation.images for run in runs])
         source = " ".join(sorted({run.study for run in runs if run.study}))
+        softs = [run.validation_soft_errors for run in runs]
+        shares = [
+            soft / run.required_validation.images for soft, run in zip(softs, runs, strict=True) if soft is not None
+        ]
+        soft_errors = mean(shares) * IMAGES if len(shares) == len(runs) else None
         training = PriorTraining.of(runs[0].architecture, runs[0].recipe, errors, len(runs), source)
-        own.append(replace(training, dataset=datasets[images_key]))
+        own.append(replace(training, dataset=datasets[images_key], soft_errors=soft_errors))
     return (*of_package, *own), damage
 
 
@@ -244,12 +252,16 @@ def csv_of(trainings: Iterable[PriorTraining]) -> str:
     """Return trainings as CSV, with columns for the data set if any training states a data set."""
     trainings = tuple(trainings)
     has_datasets = any(each.dataset is not None for each in trainings)
+    has_soft = any(each.soft_errors is not None for each in trainings)
+    columns = (*_COLUMNS, *([_SOFT_COLUMN] if has_soft else []), *(_DATASET_COLUMNS if has_datasets else ()))
     rows = []
     for training in trainings:
         numbers = [getattr(training, name) for name in _NUMBERS]
-        cells = _dataset_cells(training.dataset) if has_datasets else ()
+        cells: tuple[str | float, ...] = _dataset_cells(training.dataset) if has_datasets else ()
+        if has_soft:
+            cells = ("" if training.soft_errors is None else training.soft_errors, *cells)
         rows.append((training.architecture, *numbers, training.architecture.family, training.source, *cells))
-    return csv_text((*_COLUMNS, *(_DATASET_COLUMNS if has_datasets else ())), rows)
+    return csv_text(columns, rows)
 
 
 def _dataset_cells(dataset: PriorDataset | None) -> tuple[str | int, ...]:
@@ -275,7 +287,9 @@ def _training_of_row(row: Mapping[str, str]) -> PriorTraining:
         dataset = PriorDataset(unguarded(row["dataset"]), task, int(row["images"]), int(row["validation_images"]))
     numbers: dict[str, Any] = {name: kind(row[name]) for name, kind in _NUMBERS.items()}
     source = unguarded(row["source"])
-    return PriorTraining(architecture=_parsed(row["architecture"]), source=source, dataset=dataset, **numbers)
+    soft_errors = float(row[_SOFT_COLUMN]) if row.get(_SOFT_COLUMN) else None
+    network = _parsed(row["architecture"])
+    return PriorTraining(architecture=network, source=source, dataset=dataset, soft_errors=soft_errors, **numbers)
 
 
 def comparable_trainings(trainings: Iterable[PriorTraining], recipe: Recipe) -> list[PriorTraining]:

@@ -200,7 +200,7 @@ class NativeProgram:
         return loss_sum
 
     def predict(self, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
-        """Return the predicted class of each image, int64 (n,).
+        """Return the logits of each image, (n, classes), in the number format of the engine.
 
         Args:
             network: Network of the program, for the order of its tensors.
@@ -210,10 +210,10 @@ class NativeProgram:
         _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
         state = _flat(_in_engine_order(network, tensors), self.number_type)
         assert state.numel() == self.program.state_size, "the state size of the network differs from the program"
-        classes = torch.empty(len(pixels), dtype=torch.int64)
-        addresses = (state.data_ptr(), classes.data_ptr())
+        logits = torch.empty((len(pixels), self.task.classes), dtype=self.number_type)
+        addresses = (state.data_ptr(), logits.data_ptr())
         self.engine.library.engine_predict(self.pointer, pixels.data_ptr(), len(pixels), *addresses)
-        return classes
+        return logits
 
 
 def _training_type(*, is_double: bool) -> type[ctypes.Structure]:
@@ -238,8 +238,8 @@ def measured_latency(architecture: Architecture, task: Task, repeats: int = 200)
     images = Images(pixels, torch.zeros(1, dtype=torch.int64), halves, halves, task.classes)
     native = NativeProgram(load(), architecture, Recipe(batch_size=1), images)
     state = torch.rand(native.program.state_size, generator=generator, dtype=native.number_type)
-    classes = torch.empty(1, dtype=torch.int64)
-    arguments = native.pointer, pixels.data_ptr(), 1, state.data_ptr(), classes.data_ptr()
+    logits = torch.empty((1, task.classes), dtype=native.number_type)
+    arguments = native.pointer, pixels.data_ptr(), 1, state.data_ptr(), logits.data_ptr()
     least_seconds = math.inf
     for _ in range(repeats):
         began = time.perf_counter()

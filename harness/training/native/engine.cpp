@@ -82,21 +82,17 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
   return total;
 }
 
-// Writes the predicted class of each of `count` images.
-void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* state, int64_t* classes) {
+// Writes the logits of `count` images, one image after the other.
+void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* state, real* logits) {
   Program& p = *static_cast<Program*>(program);
   for (int64_t first = 0; first < count; first += p.batch) {
     const int used = int(count - first < p.batch ? count - first : p.batch);
     for (int n = 0; n < used; n++)
       place(pixels + (first + n) * p.image_size(), nullptr, p.normalisation, p.input(), n);
     p.forward(state, false);
-    const Map& logits = p.logits();
-    for (int n = 0; n < used; n++) {
-      int best = 0;
-      for (int c = 1; c < logits.channels; c++)
-        if (logits.value(c, n) > logits.value(best, n)) best = c;
-      classes[first + n] = best;
-    }
+    const Map& outputs = p.logits();
+    for (int n = 0; n < used; n++)
+      for (int c = 0; c < outputs.channels; c++) *logits++ = outputs.value(c, n);
   }
 }
 

@@ -181,6 +181,22 @@ def test_pooled_spread_equals_deviation_between_seeds():
     assert statistics.mean(relative) == pytest.approx(0.13, rel=0.2)
 
 
+@pytest.mark.parametrize("spread", ["pooled", "recorded"])
+def test_soft_errors_are_drawn_with_count_of_same_run(spread: str):
+    """Soft errors of 1.5 times the count in every run of a table have this ratio in every draw."""
+    rows = []
+    for row in TABLE.rows:
+        soft_errors = 1.5 * 100 * (100 - row.validation_accuracy_pct)
+        rows.append(row._replace(validation_soft_errors=soft_errors))
+    outcomes = draw_outcomes(_TableRuns(Table(TABLE.facts, tuple(rows)), spread), next(iter(TABLE.runs)), 40)
+
+    assert len({outcome.errors[8] for outcome in outcomes}) > 1
+    for outcome in outcomes:
+        for rung, errors in outcome.errors.items():
+            # The count of a draw is rounded.
+            assert outcome.softs[rung] == pytest.approx(1.5 * errors, abs=1)
+
+
 def test_diverged_run_does_not_change_errors_of_complete_runs():
     network_hash = next(iter(TINY.runs))
     changes: dict[str, Any] = {"status": Status.DIVERGED, "validation_accuracy_pct": 10.0}

@@ -24,8 +24,11 @@ from tests.harness.bench import made_up
 from tests.harness.bench.made_up import ENVIRONMENT, HASHES, MACHINE, run_rows, table_of
 
 
-def test_table_round_trip_is_independent_of_order_of_rows(tmp_path: Path):
+@pytest.mark.parametrize("has_soft", [True, False])
+def test_table_round_trip_is_independent_of_order_of_rows(has_soft: bool, tmp_path: Path):
     runs = [run_rows(0, 0, (9.0, 99.12, 0.1 + 0.2)), run_rows(1, 1, status=Status.DIVERGED), run_rows(0, 1)]
+    if has_soft:
+        runs[0] = [row._replace(validation_soft_errors=141.125 + row.rung, validation_loss=0.03) for row in runs[0]]
     table = table_of(*runs)
 
     write_table(tmp_path / "t", table)
@@ -33,6 +36,9 @@ def test_table_round_trip_is_independent_of_order_of_rows(tmp_path: Path):
 
     assert stored_table == table == table_of(*[run[::-1] for run in runs[::-1]])
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["table.csv", "table.json"]
+    columns = (tmp_path / "t" / "table.csv").read_text().splitlines()[0].split(",")
+    # Tables without soft errors keep the columns, and hence the hashes, of earlier versions.
+    assert ("validation_soft_errors" in columns, len(columns)) == ((True, 12) if has_soft else (False, 10))
     assert list(stored_table.runs[HASHES[0]]) == [0, 1]
     assert stored_table.runs[HASHES[0]][0][2].validation_accuracy_pct == 99.12
     assert stored_table.runs[HASHES[1]][1][4].status is Status.DIVERGED

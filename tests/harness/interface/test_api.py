@@ -139,7 +139,10 @@ def test_study_has_trials_table_and_html(failed_examples: dict[str, int], in_exa
     # Two requested trials after four baselines.
     assert [trial.number for trial in study.trials] == list(range(6))
     assert {trial.parameters for trial in study.trials[4:]} == {94, 136}
-    assert list(study.to_frame()["hash"]) == [trial.hash for trial in study.trials]
+    frame = study.to_frame()
+    assert list(frame["hash"]) == [trial.hash for trial in study.trials]
+    assert (frame["soft_errors"] > 0).all()
+    assert (frame["loss"] > 0).all()
     assert study.answer is None
     assert study.nearest in study.trials
     html = study._repr_html_()

@@ -365,7 +365,7 @@ def test_equal_seeds_and_resumed_run_give_equal_bits(text: str, tmp_path: Path) 
     stored = first.final_network()
     pixels, labels = parts[:]
     with torch.inference_mode():
-        assert int((stored(pixels).argmax(1) != labels).sum()) == first.count_errors(parts)
+        assert int((stored(pixels).argmax(1) != labels).sum()) == first.evaluation(parts).errors
     assert to_safetensors(stored, {}) == to_safetensors(second.final_network(), {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ from harness.studies.events import (
     read_line,
 )
 from harness.studies.standing import Standing
-from harness.training.result import Status
+from harness.training.result import Epoch, Status
 from tests.factories import make_result
 
 UTC = "2026-11-22T03:00:00+00:00"
@@ -64,6 +65,8 @@ EVENTS: list[Event] = [
     SearchForecast(
         parameters=(300, 512, None), chance=0.9, seconds=(20.0, 60.5, 240.0), accuracy_pct=(97.0, 98.5, 99.0)
     ),
+    RungReached(trial=3, epoch=4, validation_errors=80, validation_soft_errors=125.5),
+    RunEnded(run=replace(make_result(errors=90, trial=3), validation_soft_errors=140.25, validation_loss=0.031)),
 ]
 
 
@@ -72,6 +75,14 @@ def test_event_is_read_as_written(event: Event):
     entry = Entry(61.25, event, UTC)
 
     assert read_line(line(entry)) == entry
+
+
+def test_line_without_soft_errors_is_that_of_earlier_versions():
+    history = (Epoch(1, 0.1, 0.5, 2.0, validation_errors=90),)
+    run = replace(make_result(errors=90, trial=3), history=history)
+    document = json.loads(line(Entry(1.0, RunEnded(run=run), UTC)))
+
+    assert not {"validation_soft_errors", "validation_loss"} & (document["run"].keys() | document["run"]["history"][-1])
 
 
 def test_log_words_of_all_versions_are_known():

@@ -322,7 +322,7 @@ def test_finish_average_does_not_change_further_training(load: Load):
     for _ in range(2):
         observed.train(images)
         observed.finish_average(images)
-        observed.count_errors(images)
+        observed.evaluation(images)
     plain.finish_average(images)
     assert observed.weights_digest() == plain.weights_digest()
 

@@ -15,6 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import zero_one_loss
 from torch import Tensor, nn
 
 from harness.spaces.network import MNIST, analyse
@@ -29,7 +34,7 @@ from harness.training.native import engine as engine_module
 from harness.training.native.engine import Engine
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, normalised
-from harness.training.training_loop import Training, best_start, start
+from harness.training.training_loop import Evaluation, Training, best_start, start
 from tests.factories import make_images
 from tests.harness.training.native.networks import ACROSS
 
@@ -79,12 +84,34 @@ def test_training_overfits_sixty_four_images_and_loss_falls():
     images = make_squares(64)
     run = train_run(replace(PLAIN, epochs=30, batch_size=8), images=images)
     losses = [epoch.train_loss for epoch in run.history]
-    assert run.count_errors(images) == 0
+    assert run.evaluation(images).errors == 0
     assert losses[0] is not None
     assert losses[-1] is not None
     assert losses[0] > 2
     assert losses[-1] < losses[0] / 5
     assert [epoch.epoch for epoch in run.history] == list(range(1, 31))
+
+
+@given(
+    logits=arrays(np.float32, (6, 3), elements=st.floats(-80, 80, width=32)),
+    labels=st.lists(st.integers(0, 2), min_size=6, max_size=6),
+)
+def test_evaluation_equals_scipy_and_scikit_learn(logits: Any, labels: list[int]):
+    evaluation = Evaluation.of(torch.from_numpy(logits), torch.tensor(labels))
+
+    chances = softmax(logits.astype(np.float64), axis=1)
+    assert evaluation.soft_errors == pytest.approx(sum(1 - chances[range(6), labels]), abs=1e-6)
+    log_chances = log_softmax(logits.astype(np.float64), axis=1)
+    assert evaluation.loss == pytest.approx(-log_chances[range(6), labels].mean(), abs=1e-6)
+    assert evaluation.errors == zero_one_loss(labels, logits.argmax(1), normalize=False)
+
+
+def test_soft_errors_of_logits_that_are_not_finite_are_none():
+    logits = torch.tensor([[0.0, math.nan], [1.0, 0.0]])
+
+    evaluation = Evaluation.of(logits, torch.tensor([0, 0]))
+
+    assert (evaluation.soft_errors, evaluation.loss) == (None, None)
 
 
 def test_equal_seeds_give_equal_bits_with_any_global_generator():
@@ -314,7 +341,7 @@ def test_gpu_gives_equal_bits_twice_and_learns():
         run = start(NETWORK, replace(PLAIN, epochs=30, batch_size=8), 7, device, task=MNIST)
         run.train(gpu_images, 30)
         digests.append(run.weights_digest())
-        assert run.count_errors(gpu_images) == 0
+        assert run.evaluation(gpu_images).errors == 0
     assert digests[0] == digests[1]
 
 
