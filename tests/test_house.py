@@ -34,9 +34,9 @@ LINES = {
     "harness/toy": 513,
     "harness/training": 3_560,
     "measurements": 4_068,
-    "tests": 30_226,
+    "tests": 30_228,
 }
-LIMITS = {"public names": 1_105, "files": 1_206}
+LIMITS = {"public names": 1_105, "files": 1_207}
 
 
 def project_files() -> list[Path]:
