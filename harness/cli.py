@@ -22,8 +22,8 @@ from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Inte
 from harness.system.interruption import INTERRUPTED
 from harness.system.terminal import say, write
 
-_OUTPUT_CLOSED = 141  # for a program ended by SIGPIPE, as in a shell
-_COMPLETION = "_HARNESS_COMPLETE"  # with which a shell requests completions
+_OUTPUT_CLOSED = 141  # exit code of a program ended by SIGPIPE, as in a shell
+_COMPLETION = "_HARNESS_COMPLETE"  # environment variable with which a shell requests completions
 # Entry points add commands to the last section.
 _FURTHER = "Further"
 _SECTIONS = {

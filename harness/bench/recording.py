@@ -48,7 +48,7 @@ from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 
 _BANDS = 8  # bands of parameters
-_POOL_FACTOR = 20  # per requested network, after which drawing stops
+_POOL_FACTOR = 20  # distinct candidates per requested network, after which drawing stops
 # Many more draws than candidates, to fill bands that draws rarely hit.
 _DRAWS_FACTOR = 500
 _MIN_DRAWS = 10_000

@@ -56,7 +56,7 @@ from harness.training.recipe import named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job
 
-_NEIGHBOURS = 20  # with the nearest errors, whose deviations are used under ``pooled``
+_NEIGHBOURS = 20  # networks with the nearest errors, whose deviations are used under ``pooled``
 # Reduction factor of successive halving: the rungs of a table double, so that each costs the same in total.
 _REDUCTION = 2
 _WAIT_SECONDS = 0.5  # longest wait without a look at signals
@@ -85,7 +85,10 @@ class Replayed:
 
 
 class _Deviation(NamedTuple):
-    """Relative deviations of a run from the mean of the network, by rung: of the count, and of the soft errors."""
+    """Relative deviations of a run from the mean of the network, by rung: of the count, and of the soft errors.
+
+    ``of_softs`` lacks the rungs at which a complete run of the network has no soft errors.
+    """
 
     of_errors: Mapping[int, float]
     of_softs: Mapping[int, float]
@@ -123,20 +126,20 @@ class _TableRuns:
                 rung for rung in rungs if all(run[rung].validation_soft_errors is not None for run in complete)
             ]
             softs = {rung: [run[rung].validation_soft_errors or 0.0 for run in complete] for rung in rungs_with_softs}
-            self.soft_means[key] = {rung: statistics.mean(values) for rung, values in softs.items()}
+            soft_means = {rung: statistics.mean(values) for rung, values in softs.items()}
+            self.soft_means[key] = soft_means
             if len(complete) > 1:
                 # Bessel's correction: runs are closer to their sample mean than to the true mean.
                 correction = math.sqrt(len(complete) / (len(complete) - 1))
                 for index in range(len(complete)):
                     ratios = {rung: counts[index] / max(1.0, means[rung]) for rung, counts in errors.items()}
-                    soft_ratios = {
-                        rung: values[index] / max(1e-6, self.soft_means[key][rung]) for rung, values in softs.items()
-                    }
+                    soft_ratios = {rung: values[index] / max(1e-6, soft_means[rung]) for rung, values in softs.items()}
                     deviation = _Deviation(
                         {rung: correction * (ratio - 1) for rung, ratio in ratios.items()},
                         {rung: correction * (ratio - 1) for rung, ratio in soft_ratios.items()},
                     )
                     self.deviations_by_mean.append((means[rungs[-1]], deviation))
+        # The sort is stable: equal means keep the order of the table.
         self.deviations_by_mean.sort(key=lambda pair: pair[0])
         self.neighbour_count = min(_NEIGHBOURS * max(map(len, table.runs.values())), len(self.deviations_by_mean))
 
@@ -162,8 +165,10 @@ class _TableRuns:
             low = min(max(0, middle - self.neighbour_count // 2), len(self.deviations_by_mean) - self.neighbour_count)
             _, deviation = self.deviations_by_mean[low + rng.randrange(self.neighbour_count)]
             errors = {rung: self._whole(means[rung] * (1 + deviation.of_errors[rung])) for rung in row_by_rung}
+            # Old runs of a merged table have no soft errors.
             soft_means = self.soft_means[network_hash]
-            softs |= {rung: mean * max(0.01, 1 + deviation.of_softs[rung]) for rung, mean in soft_means.items()}
+            both = soft_means.keys() & deviation.of_softs.keys()
+            softs = {rung: soft_means[rung] * max(0.01, 1 + deviation.of_softs[rung]) for rung in both}
         seconds = {rung: each.seconds for rung, each in row_by_rung.items()}
         return Replayed(network_hash, row.parameters, row.macs, self.size, errors, seconds, row.status, softs)
 
@@ -237,8 +242,7 @@ def _result_of(job: Job, outcome: Replayed) -> Result:
         seconds = outcome.seconds.get(number, seconds)
         errors = outcome.errors.get(number)
         softs = outcome.softs.get(number)
-        epoch = Epoch(number, 0.0, None, seconds, validation_errors=errors, validation_soft_errors=softs)
-        history.append(epoch)
+        history.append(Epoch(number, 0.0, None, seconds, validation_errors=errors, validation_soft_errors=softs))
     return Result(
         architecture=job.architecture,
         hash=outcome.network_hash,

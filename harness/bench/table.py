@@ -52,7 +52,7 @@ class Row(NamedTuple):
         seconds: Training seconds since the start of the run, without validation.
         status: Status at the end of the run, ``complete`` or ``diverged``; equal at all rungs.
         machine: Index of the machine in ``TableFacts.machines``.
-        validation_soft_errors: ``Epoch.validation_soft_errors``; None in tables of version 0.1, and if not finite.
+        validation_soft_errors: ``Epoch.validation_soft_errors``; None in tables of earlier versions, or if not finite.
         validation_loss: ``Epoch.validation_loss``; None as for the soft errors.
     """
 
@@ -70,7 +70,7 @@ class Row(NamedTuple):
     validation_loss: float | None = None
 
 
-_OPTIONAL = ("validation_soft_errors", "validation_loss")  # columns that tables of version 0.1 lack
+_OPTIONAL = ("validation_soft_errors", "validation_loss")  # columns that tables of earlier versions lack
 
 
 @strict_json
@@ -215,7 +215,8 @@ class Table:
     @property
     def content(self) -> bytes:
         """Rows as CSV in UTF-8; equal tables give equal bytes."""
-        return csv_text(self.columns, [row[: len(self.columns)] for row in self.rows]).encode()
+        columns = self.columns
+        return csv_text(columns, [row[: len(columns)] for row in self.rows]).encode()
 
     @property
     def columns(self) -> tuple[str, ...]:

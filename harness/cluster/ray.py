@@ -39,8 +39,8 @@ from harness.training.run import Job
 
 _HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see docs/use/cluster.md"
 _CONNECTION_SECONDS = 20.0
-_STORE_BYTES = 256 << 20  # of the object store; by default a third of the memory
-_LOOK_SECONDS = 5.0
+_STORE_BYTES = 256 << 20  # of the object store, which carries the data; by default a third of the memory
+_LOOK_SECONDS = 5.0  # interval between updates of the list of nodes
 _MAX_ATTEMPTS = 5  # a job that loses so many nodes counts as crashed; the job may be the cause
 _WRITTEN = ("checkpoint", "weights", "inspection")  # fields of ``Job`` for output files, which are sent whole
 

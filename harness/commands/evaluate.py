@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record
 
 
-_MAX_NAMED_IMAGES = 8  # of a seed, in the text
+_MAX_NAMED_IMAGES = 8  # test images of a seed, in the text
 
 
 @click.command(short_help="Check kept weights image by image, or count the errors of your own.")

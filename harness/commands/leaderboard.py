@@ -32,7 +32,7 @@ _STYLES = {
     "searched": "dim",
     "claimed": "dim italic",
 }
-_WIDE = 112  # characters from which all columns are shown
+_WIDE = 112  # characters of a terminal from which all columns are shown
 _LEGEND = (
     "accuracy: mean and deviation over seeds on the test set (v: on validation images, unconfirmed if of one seed; "
     "c: an unchecked claim); seeds: seeds that reach the target / all seeds"

@@ -185,7 +185,7 @@ class GroupErrors(NamedTuple):
     Attributes:
         sizes: Images in each group; empty if the images are independent.
         errors: Wrong images in each group, by seed index.
-        pictures: As for ``over_groups_pct``.
+        pictures: Effective number of images if copies count as a single image; 0 if unknown.
     """
 
     sizes: Sequence[int] = ()

@@ -21,7 +21,7 @@ from harness.system.errors import DataError, UsageError
 
 _QMNIST = "qmnist-50k"
 _DIGITS = ("mnist", "mnist-5k")  # data sets whose preparation is known
-_EDGE = 28  # pixels, side of an image
+_EDGE = 28  # pixels, side of an image of the known data sets
 # Side of the box to which MNIST's digits were scaled before centring (LeCun et al., "Gradient-based learning applied to
 # document recognition", 1998, section III).
 _BOX = 20

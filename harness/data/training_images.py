@@ -381,7 +381,7 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
 
     Args:
         folder: Folder of the files; None selects the user's cache.
-        seconds: Of a mirror.
+        seconds: Timeout of a mirror.
 
     Raises:
         MissingData: A file cannot be fetched or stored, or ``spec`` is a user data set.

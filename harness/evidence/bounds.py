@@ -20,7 +20,7 @@ from harness.system import statistics
 from harness.system.terminal import counted
 from harness.training.result import Errors, finite
 
-VERIFIED_SEEDS = 5
+VERIFIED_SEEDS = 5  # fewest seeds of a verified row
 # At most one simulated study in ten verifies a network below the target, with two looks per study, any test set and
 # seeds as in ``statistics.SEED_CONDITION`` (measurements/results/false-answers.json).
 VERIFIED_CONFIDENCE = 0.98
@@ -271,7 +271,7 @@ class ErrorRatio:
     than at 99.5 %.
 
     Attributes:
-        errors_ratio: With a margin if not measured (``of``).
+        errors_ratio: The ratio, with a margin if not measured (``of``).
         relative_error: Standard error of the log ratio; None, as both deviations, if not measured.
         protocol: Networks, recipe, seeds and code version of the measurement; empty if not measured.
         network_deviation: Standard deviation of the log ratio between networks on the same images, without the part of

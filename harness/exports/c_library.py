@@ -28,7 +28,7 @@ from harness.system.terminal import printable
 from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, pose_orders
 from harness.training.pixels import takes_bytes
 
-EXAMPLES = 10
+EXAMPLES = 10  # images for the test in the folder
 _NUMBERS_A_LINE = 20
 # Without ``.h``: C (ISO/IEC 9899:2018), POSIX (IEEE 1003.1-2017), glibc, newlib, avr-libc, Arduino and this library.
 _HEADER_NAMES = """
@@ -78,7 +78,7 @@ class Library:
     """Content of a folder of C.
 
     Attributes:
-        network: With the bits per weight that the code stores (``stored_plan``).
+        network: Integer network with the bits per weight that the code stores (``stored_plan``).
         examples: Images of the test, uint8 (n, channels, rows, columns).
         name: Name of the network in C: a letter, followed by letters, digits and underscores.
         about: Hash, recipe and seed, a single line of text.
@@ -217,7 +217,7 @@ def _data_context(library: Library) -> dict[str, Any]:
         "channels": channels,
         "classes": dataset.classes,
         "class_names": list(map(c_text, dataset.class_labels)),
-        # With the terminating zero.
+        # Bytes of the longest name with the terminating zero.
         "name_bytes": 1 + max(len(name.encode("utf-8")) for name in dataset.class_labels),
         "low": [f"{value:.9g}" for value in low],
         "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
@@ -234,8 +234,8 @@ def _types(steps: Sequence[_CStep]) -> dict[str, str]:
         "extent": next(f"uint{bits}_t" for bits in (8, 16, 32) if extent < 2**bits),
         "count": next(f"uint{bits}_t" for bits in (16, 32) if count < 2**bits),
         "position": "int16_t" if position < 2**15 else "int32_t",
-        # Of code for speed. A product of two bytes needs 16 bits, the base of the input a further bit, so fewer than
-        # 2^14 products fit into 31 bits. Unsigned sums may wrap around, but GCC reorders them, which needs more
+        # Sums of code for speed. A product of two bytes needs 16 bits, the base of the input a further bit, so fewer
+        # than 2^14 products fit into 31 bits. Unsigned sums may wrap around, but GCC reorders them, which needs more
         # registers.
         "sum": "int32_t" if count < 2**14 else "uint32_t",
     }

@@ -27,7 +27,7 @@ from harness.training.integer import integer_logits
 PASSES = 2**20  # passes through the loop of known length; many ticks of every clock
 _PROGRAM = "on-chip"  # no clash with a network, because C names allow no hyphen
 _TIMEOUT_SECONDS = 60  # of a compiler or emulator
-_OVERFLOW = 2**32 - 1  # in place of a number if the stack or a clock overflows
+_OVERFLOW = 2**32 - 1  # written in place of a number if the stack or a clock overflows
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from harness.spaces.ops import Shape
 from harness.spaces.ops.integer_form import KernelForm, Reduction
 from harness.training.integer import IntegerNetwork, Integers, StepNumbers, pose_orders, product_weights
 
-# Of the known data sets, such as MNIST, which have no hash; users can draw images of this shape.
+# Shape of the known data sets, such as MNIST, which have no hash; users can draw images of this shape.
 _DIGIT_SHAPE = (1, 28, 28)
 _KERNEL_SIZES = ("filters", "rows", "columns", "channels")  # axes of a kernel
 

@@ -25,8 +25,8 @@ from harness.training.integer import IntegerNetwork, integer_logits, integers_of
 from harness.training.pixels import RawInputNetwork, raw_numbers
 from harness.training.recipe import Recipe
 
-_CHECKED_IMAGES = 1_000  # for the comparison of onnxruntime and torch
-_CHECKED_INTEGER_IMAGES = 10_000  # for the comparison of an integer network, as for C
+_CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and torch
+_CHECKED_INTEGER_IMAGES = 10_000  # training images for the comparison of an integer network, as for C
 _BATCH = 1_000  # images per call of onnxruntime
 # Relative to the largest logit. The libraries add in different orders, so classes can differ if two logits are nearly
 # equal.

@@ -89,7 +89,7 @@ def explain(
     if argument.name in NOTES:
         say(f"{argument.name}: {NOTES[argument.name]}")
     if task == MNIST and argument.rows and argument.rows[0].dataset:
-        # Of the row of a network on the leaderboard, unless --input or --classes is given.
+        # The task of the network's row on the leaderboard, unless --input or --classes is given.
         task = datasets.task_or_mnist(argument.rows[0].dataset)
     weight_bits = max((row.recipe.weight_bits for row in argument.rows if row.recipe), default=WIDE_BITS)
     analysis = analyse(architecture, task, budget, weight_bits)

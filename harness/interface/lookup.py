@@ -419,7 +419,7 @@ def _matches(name: str, row: Record | Result | LeaderboardRow) -> bool:
 
 
 def _known(name: str, workspace: Workspace) -> list[NetworkArgument]:
-    """Of records, else of all remaining sources, for a name or the beginning of a hash.
+    """Return the networks of records, else of all remaining sources, for a name or the beginning of a hash.
 
     A network is repeated for each row.
     """

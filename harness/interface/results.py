@@ -458,8 +458,8 @@ class Trial(_TextResult):
         epochs: Epochs of the recipe.
         status: End of the first run, such as ``complete``, ``pruned`` or ``shortened``; ``running`` before.
         validation_pct: Validation accuracy of the first run; None if unknown.
-        soft_errors: Soft errors of the first run on the validation images: the sum of 1 - p(true class); None if
-            unknown. ``loss`` is the mean cross-entropy of these images.
+        validation_soft_errors: Sum of 1 - p(true class) over the validation images, of the first run; None if unknown.
+        validation_loss: Mean cross-entropy on the validation images, of the first run; None if unknown.
         fresh_pct: Validation accuracies on fresh seeds; a run without an accuracy counts as chance level.
         confirmed: Whether the network would pass a verification, judged by the fresh seeds.
         target_pct: Test accuracy.
@@ -475,8 +475,8 @@ class Trial(_TextResult):
     epochs: int
     status: str
     validation_pct: float | None
-    soft_errors: float | None
-    loss: float | None
+    validation_soft_errors: float | None
+    validation_loss: float | None
     fresh_pct: tuple[float, ...]
     confirmed: bool
     recipe: Recipe
@@ -600,8 +600,8 @@ class Study(_TextResult):
             epochs=recipe.epochs,
             status="running" if first_run is None else str(first_run.status),
             validation_pct=None if first_run is None else first_run.validation_accuracy_pct,
-            soft_errors=None if first_run is None else first_run.validation_soft_errors,
-            loss=None if first_run is None else first_run.validation_loss,
+            validation_soft_errors=None if first_run is None else first_run.validation_soft_errors,
+            validation_loss=None if first_run is None else first_run.validation_loss,
             fresh_pct=tuple(candidate.fresh_pct),
             confirmed=candidate.is_confirmed,
             recipe=recipe,
@@ -615,8 +615,8 @@ class Study(_TextResult):
         import pandas
 
         fields = (
-            *("number", "hash", "parameters", "cost", "epochs", "status", "validation_pct", "soft_errors", "loss"),
-            *("confirmed", "network"),
+            *("number", "hash", "parameters", "cost", "epochs", "status", "validation_pct"),
+            *("validation_soft_errors", "validation_loss", "confirmed", "network"),
         )
         rows = [{field: getattr(trial, field) for field in fields} for trial in self.trials]
         fresh_seeds = [len(trial.fresh_pct) for trial in self.trials]

@@ -86,7 +86,7 @@ def planned_search(request: SearchRequest, *, only_plan: bool = False) -> Iterat
             warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
             say(f"{warning}; {duration_text(shortest_time)} usually suffice on two cores", "warning")
         integer_metrics = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES, Metric.INSTRUCTIONS_M0, Metric.INSTRUCTIONS_RV32}
-        # Of options, chip and space.
+        # Metrics of options, chip and space.
         metrics = {*plan.config.minimised, *(condition.metric for condition in plan.space.conditions)}
         if integer_metrics & metrics and plan.training.named_recipe.recipe.precision != "int8":
             recipes = f"recipe {plan.training.named_recipe.name} evaluates floats; recipe small-int8 evaluates integers"
@@ -214,7 +214,7 @@ def _observer(name: str, purpose: str = "") -> Any:
 
 
 def _listeners(state: StudyState, request: SearchRequest, progress: Progress, stack: ExitStack) -> Iterator[Observer]:
-    """Of ``--log`` and ``on_event``; closing each waits up to 30 s (``Listener.close``)."""
+    """Yield the observers of ``--log`` and ``on_event``; closing each waits up to 30 s (``Listener.close``)."""
     for name in dict.fromkeys(request.log):
         progress.show(f"opening the log {name}")
         try:

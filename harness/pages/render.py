@@ -221,9 +221,9 @@ _COLUMN_WIDTH = 16  # characters of the text in a column of the strip
 _TIE_COLOURS = 3  # further ties start again with the first colour
 _THUMBNAIL_HEIGHT = 30  # SVG units
 _MIDDLE = 17.0  # SVG units, vertical centre of the bars
-_TALLEST_BAR = 24.0  # SVG units, of a bar as high as the input image
+_TALLEST_BAR = 24.0  # SVG units, height of a bar as high as the input image
 _LOWEST_BAR = 3.0  # SVG units
-_NARROWEST_BAR = 3  # SVG units, of a bar of one channel; each doubling of the channels adds a unit
+_NARROWEST_BAR = 3  # SVG units, width of a bar of one channel; each doubling of the channels adds a unit
 _GAP = 1.5  # SVG units, gap between two bars
 
 

@@ -72,7 +72,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _name_axis(field: str, names: list[str] | None = None) -> Any:
-    # Of more than 30 characters, broken after the last space or hyphen of the first 27.
+    # Names of more than 30 characters are broken after the last space or hyphen of the first 27.
     lines = r"split(replace(datum.label, regexp('(?=.{31})(.{1,26}[ -])', 'g'), '$1\n'), '\n')"
     axis = alt.Axis(labelLimit=280, labelExpr=lines, domain=False, ticks=False)
     return alt.Y(f"{field}:N", sort=names, title=None, axis=axis)

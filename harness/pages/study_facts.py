@@ -233,7 +233,7 @@ def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float 
 
 
 def _rung_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:
-    """With the errors if pruned, and the 10 % quantile of the forecast errors."""
+    """Return the rung at which a run ended; if pruned also its errors, and the 10 % quantile of the forecast errors."""
     place_text = f"in trial {run.trial} at epoch {run.trained_epochs} of {run.recipe.epochs}"
     predicted_pct = None if run.trial is None else predicted_pct_by_trial.get(run.trial)
     if predicted_pct is None or run.validation_errors is None or run.validation_size is None:

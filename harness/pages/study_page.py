@@ -291,7 +291,7 @@ class _Mistakes(NamedTuple):
     """Mistakes of a network on the test set over all recorded seeds.
 
     Attributes:
-        mistakes: By number of wrong seeds, largest first, then by index.
+        mistakes: Sorted by number of wrong seeds, largest first, then by index.
         confusion: Images by label (row) and predicted class (column), over all seeds; None if unknown.
         scores: Scores of each class over all seeds; empty if ``confusion`` is unknown.
         image_shape: Rows and columns of an image; None without an inspection.

@@ -155,7 +155,7 @@ def _ledger_faults(path: Path, standings: Survey, shipped: History, history: His
     yield from _attempt_faults(path, standings.entries, record_of, shipped, history)
     yield from _spending_faults(path, standings.entries)
     looks = ledger.read(path, [], with_shipped=False).seed_declarations
-    # Of declarations in the same second, the declaration that spends most came first.
+    # Among declarations in the same second, the declaration that spends most came first.
     looks.sort(key=lambda entry: (entry.declared_utc, -(entry.look_alpha or 0.0)))
     for position, entry in enumerate(looks):
         earlier = looks[:position]

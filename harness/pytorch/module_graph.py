@@ -24,8 +24,8 @@ from harness.system.errors import ContentError
 from harness.system.user_code import is_users_file
 from harness.training.user_modules.execution import BATCH, arguments_of, exported, quiet
 
-_SOFTMAXES = ("softmax", "log_softmax")  # after the logits, left out of a translation
-_AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # keep the order of the classes
+_SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, left out of a translation
+_AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # functions that keep the order of the classes
 _MAX_OPERATORS = 12  # operators of a recognised op
 _REDUCTIONS = ("adaptive_avg_pool2d", "mean", "pixel_unshuffle", "avg_pool2d", "max_pool2d")
 _SCALES = (4.0, 1e-3, 1e4)  # deviations of the random values that an op must agree on; limits such as 20 differ at 1e4
@@ -109,7 +109,7 @@ class ModuleGraph:
         kind = program.call_spec.out_spec.type  # None for a single value
         positions = list(range(len(outputs)))
         if kind in (tuple, list):
-            # Of a tuple, the logits are the only tensor with a value per class.
+            # In a tuple, the logits are the only tensor with a value per class.
             shapes = ((BATCH, task.classes), (BATCH, task.classes, 1, 1))
             positions = [i for i, each in enumerate(outputs) if isinstance(each, Node) and shape_of(each) in shapes]
         is_one_tensor = len(positions) == 1 and isinstance(outputs[positions[0]], Node)

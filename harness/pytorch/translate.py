@@ -34,8 +34,8 @@ from harness.system.terminal import counted
 from harness.training.torch_network import TorchNetwork, build
 from harness.training.user_modules.execution import BATCH, arguments_of, quiet
 
-_OUTPUT_TOLERANCE = 1e-5  # of outputs, divided by the largest output if this exceeds 1
-_GRADIENT_TOLERANCE = 1e-4  # of the gradients of the parameters
+_OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, divided by the largest output if this exceeds 1
+_GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters
 # In training, rounding errors grow if the values of a channel are nearly equal in a batch.
 _TRAINING_TOLERANCE = 1e-3
 _CHECKED_IMAGES = 8  # in the batch of the check

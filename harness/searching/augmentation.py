@@ -23,15 +23,15 @@ from harness.training.recipe import NamedRecipe, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
 
-_DIGITS = ("mnist", "mnist-5k")  # recipe ``small``, without a choice
+_DIGITS = ("mnist", "mnist-5k")  # data sets with recipe ``small``, without a choice
 CHOICES = ("small", "small-shift", "small-still")  # all augmentations, shifts only, none (``recipe.RECIPES``)
 SHORT_CHOICE = "small-shift"  # of searches that are too short for a choice
-_STEPS = 4_000  # per run: enough to show the gain of an augmentation
+_STEPS = 4_000  # training steps per run: enough to show the gain of an augmentation
 _SECONDS = 180.0  # s, time limit below which the number of steps is proportional to the limit
 _SHARE_OF_TIME = 0.2  # of the time limit, for all runs together
 _LATEST_SHARE = 0.5  # of the time limit, after which the runs are stopped; 2.5 times the expected share
-_SEEDS = 2  # per recipe: the errors differ as much between seeds as between recipes
-_DRAWS = 25  # of which the network of median size is trained
+_SEEDS = 2  # most seeds per recipe: the errors differ as much between seeds as between recipes
+_DRAWS = 25  # feasible draws, of which the network of median size is trained
 _ATTEMPTS = 10_000  # draws in total
 _MIN_SECONDS = 60.0  # s, time limit below which ``SHORT_CHOICE`` is used
 

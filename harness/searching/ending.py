@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from harness.searching.search_state import Search
 
 _RESUMES = "resumes the study"
-_DRAWS = 1_000  # to decide whether the space has a network above the present limit
+_DRAWS = 1_000  # random draws to decide whether the space has a network above the present limit
 _EARLY = 0.98  # of the time limit; a search that ended earlier by ``TIME`` left the rest to the verification
 # Final statuses without an accuracy, with a verb for messages.
 _FAILURES = {

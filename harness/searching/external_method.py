@@ -70,7 +70,7 @@ class TriedNetwork:
         network: Text of the network.
         state: ``running``, ``complete``, ``pruned``, ``rejected`` by a limit at the time of the proposal, or the
             failure status of the first run.
-        validation_accuracy_pct: Of the completed first run; otherwise None.
+        validation_accuracy_pct: Accuracy of the completed first run; otherwise None.
         fresh_pct: Accuracies on fresh seeds, which follow a first run that reaches the target.
         is_confirmed: Whether the fresh seeds confirm the network; False after a verification that missed the target.
     """

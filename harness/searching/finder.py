@@ -56,23 +56,23 @@ from harness.training.recipe import length_factor
 from harness.training.result import Status
 
 _MAX_LISTED = 5_000  # configurations; smaller spaces are enumerated, in at most a second
-DRAWS = 20_000  # after which a space counts as exhausted; some seconds
+DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds
 # Consecutive rejected or known answers after which a uniform draw replaces the sampler, and a user's method counts as
 # exhausted.
 MAX_ANSWERS = 40
-_SURROGATE_DRAWS = 600  # feasible draws at the begin of an optimization of the acquisition function (diary 82)
-_MAX_SURROGATE_ATTEMPTS = 1600  # attempted for these, including infeasible and known networks
+_SURROGATE_DRAWS = 600  # feasible draws at the start of an optimization of the acquisition function (diary 82)
+_MAX_SURROGATE_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
 _KEPT = 200  # best networks, with which the next optimization begins
 _FURTHER_ATTEMPTS = 200  # draws in addition to these networks
-_PARENTS = 24  # mutated per round: the best that have not been mutated yet
+_PARENTS = 24  # networks mutated per round: the best that have not been mutated yet
 _CHILDREN = 8  # mutations per parent
 _PATIENCE = 6  # rounds without a rise by _RISE that end an optimization
 _FURTHER_PATIENCE = 2  # the same, if an optimization starts from earlier networks
 _RISE = 0.01  # relative increase of the best acquisition value
 _MAX_ROUNDS = 25
-_WORKERS_PER_CHOICE = 8  # with single choices, hundreds of workers would wait
+_WORKERS_PER_CHOICE = 8  # of a batch; with single choices, hundreds of workers would wait
 _OPTIMIZATION_SECONDS = 0.35  # s, in a large space on a two-core CPU machine
-_MAX_AT_ONCE = 4  # for trainings that are faster than an optimization
+_MAX_AT_ONCE = 4  # largest batch for trainings that are faster than an optimization
 _MAX_OBSERVATIONS = 1_500  # the time of a fit grows with the cube of the number
 # Errors at the centre of the features without a prior, relative to the allowed errors.
 _PRIOR_ERROR_FACTOR = 1.5

@@ -26,14 +26,14 @@ from harness.studies.events import SearchForecast
 from harness.system.terminal import duration_text
 
 QUANTILES = (0.05, 0.5, 0.95)  # bounds of a 90 % interval and the median
-_DRAWS = 2_000  # from the space; half a second
+_DRAWS = 2_000  # draws from the space; takes half a second
 # Deviation of log parameters between the answers of equal searches with different seeds (diary 123).
 _ANSWER_DEVIATION = 0.23
 # Trainings until a network is confirmed, in the time of the fastest network with a chance of 50 % (by hand, diary 150).
 _TRAININGS = 8
 # Time at which the answer is verified, as shares of the length of the search: low, usual and high (by hand, diary 150).
 _ANSWER_SHARES = (0.5, 0.9, 1.15)
-_MIN_ERRORS = 1.0  # lower bound per ``IMAGES`` images
+_MIN_ERRORS = 1.0  # lower bound of predicted errors per ``IMAGES`` images
 _ROUNDS = 6  # of mutating the smallest networks of each quantile
 _PARENTS = 8  # networks mutated per quantile and round
 

@@ -18,7 +18,7 @@ from harness.spaces.space import Condition, Metric, SearchSpace, contradictory, 
 from harness.spaces.space_errors import ShapeError
 from harness.system.errors import ContentError, UsageError, as_command
 
-_SMALL_EDGE = 12  # pixels; of shorter edges, several poolings would leave no pixels
+_SMALL_EDGE = 12  # pixels; images with a shorter edge need the space ``small``: several poolings would leave no pixels
 # Pixels; longer edges need the space ``large``: at 64x64 pixels a training step of the median network of ``all`` takes
 # three times as long as at 28x28.
 _USUAL_EDGE = 40
@@ -26,7 +26,7 @@ _USUAL_EDGE = 40
 # 28x28 pixels 10 % of the networks of ``all`` need at most 4,116 bytes for all maps, and no network less than 980; 10 %
 # of the networks of ``large`` need at most one byte per number of the image, at 64x64 and at 96x96 pixels.
 _USUAL_BYTES_A_PIXEL = 5
-_LIMIT_DRAWS = 2_000  # whose maximum is the limit of a metric without a stated limit
+_LIMIT_DRAWS = 2_000  # draws whose maximum is the limit of a metric without a stated limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,8 @@ class LimitedSpace:
     """The networks that a search may propose.
 
     Attributes:
-        space: With the conditions of ``--limit``, of the chip and, unless only parameters are minimised, of the budget.
+        space: Space with the conditions of ``--limit``, of the chip and, unless only parameters are minimised, of the
+            budget.
         objectives: Fields of ``StudyConfig`` for the metrics to minimise and the limits of these metrics.
         chip_limits: Conditions of the chip; empty without a chip.
     """

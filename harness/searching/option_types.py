@@ -18,7 +18,7 @@ from harness.system.terminal import Parsed, say
 if TYPE_CHECKING:
     from harness.spaces.ops import Shape
 
-_MAX_COLOURS = 4  # of a colour picture: red, green, blue and alpha
+_MAX_COLOURS = 4  # channels of a colour picture: red, green, blue and alpha
 
 
 def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:

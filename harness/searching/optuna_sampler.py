@@ -35,8 +35,8 @@ from harness.training.result import Status
 # 100 (diary 51).
 _POPULATION = 20
 _SAMPLE = 5  # tournament size S
-_MORE_CHANGES = 0.5  # of each further change: half of the children differ by one decision
-_PARENTS = 10  # tried before a random draw replaces the child
+_MORE_CHANGES = 0.5  # probability of each further change: half of the children differ by one decision
+_PARENTS = 10  # parents tried for a child before a random draw replaces the child
 _MUTATIONS = 20  # attempts to mutate a parent
 _DRAWS = 500  # attempts of a random draw
 # Constraints of an Optuna trial, which hold at 0 and below.

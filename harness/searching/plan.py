@@ -48,7 +48,7 @@ LENGTHS = (5, 8, 12, 20, 30, 60)
 # 127).
 _LONG_LENGTHS = (120, 240)
 _MAX_SEEN = 3_000_000  # images seen in a training of a long length: 60 epochs of MNIST
-_MIN_SEEN = 3_000  # in ``length_factor`` epochs; with fewer images long lengths do not help
+_MIN_SEEN = 3_000  # images seen in ``length_factor`` epochs; with fewer images long lengths do not help
 _MAX_EPOCHS = 10_000  # largest allowed value of ``--epochs``
 
 
@@ -355,7 +355,7 @@ def _optional_keys(plan: SearchPlan) -> dict[str, Any]:
 
 
 def _training_seconds(plan: SearchPlan, count: FeasibleCount) -> list[float] | None:
-    """Of a network of median cost; None without medians."""
+    """Return the seconds of a training of a network of median cost; None without medians."""
     if count.median_macs is None or count.median_numbers is None or count.median_parameters is None:
         return None
     pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(plan.config.recipe)

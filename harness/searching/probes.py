@@ -35,7 +35,7 @@ _SHARE_OF_TIME = 0.4  # of the remaining time, for a single network
 _CURVE_SHARE = 0.35  # of the remaining time, for the trainings of a ``Curve``
 _CURVE_SEEDS = 3  # most, of each of the three trainings of a ``Curve``
 _FORECAST_SECONDS = 3.0  # s, reserved to compute the final ``NetworkForecast``
-_ROUNDS = 12  # of training the networks behind the quantiles
+_ROUNDS = 12  # most rounds of training the networks behind the quantiles
 _CLEAR = 2.0  # standard deviations of a significant log ratio of errors
 
 
@@ -47,11 +47,11 @@ class Curve:
     steps); the largest network on all images for n epochs.
 
     Attributes:
-        runs: Of the middle network on half of the images, on all images, and of the largest network.
+        runs: Number of runs of the middle network on half of the images, on all images, and of the largest network.
         pictures_fall_pct: Per cent by which the errors fall if the number of images doubles.
-        pictures_deviation_pct: Of ``pictures_fall_pct``, percentage points.
+        pictures_deviation_pct: Standard deviation of ``pictures_fall_pct``, percentage points.
         parameters_fall_pct: Per cent by which the errors fall from the middle to the largest network.
-        parameters_deviation_pct: Of ``parameters_fall_pct``, percentage points.
+        parameters_deviation_pct: Standard deviation of ``parameters_fall_pct``, percentage points.
         more: Resource that lowers the errors more; ``both`` if both lower the errors but their difference is not
             significant; else ``chance``.
     """
@@ -257,7 +257,7 @@ class _Probes:
         centre = math.sqrt(smallest.proposal.parameters * largest.proposal.parameters)
         middle = min(complete[:-1], key=lambda candidate: abs(math.log(candidate.proposal.parameters / centre)))
         lengths = search.config.epoch_choices
-        # Of the three trainings together; the candidates were trained min(lengths) epochs. Half of the images for twice
+        # Sum of the three trainings; the candidates were trained min(lengths) epochs. Half of the images for twice
         # the epochs takes as long as all images.
         epoch_seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers
         epoch_seconds /= min(lengths)

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 _LADDER_STEPS = 7  # networks of the ladder
 # Without prior observations, the best of six lengths in replays (diary 164).
 _COLD_LADDER_STEPS = 4
-_LADDER_DRAWS = 300  # from which these networks are chosen, of at most ``DRAWS`` draws
+_LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of at most ``DRAWS`` draws
 _SHORTER = "shorter"  # rule of a network that is trained again (``Candidate.shorter_epochs``)
-_SURROGATE_EVERY = 2  # with a requested sampler, the surrogate model proposes each such trial
+_SURROGATE_EVERY = 2  # with a requested sampler, the surrogate model proposes the trials divisible by this number
 _MAX_REPORTED = 10  # rejections per proposal; more would slow the sampler down
 
 
@@ -109,7 +109,7 @@ class Proposer:
         # Valid while the largest cost is unchanged.
         self._batch: list[ScoredOption] = []
         self._batch_max_cost = 0
-        # Of the latest ranking, from which the next starts.
+        # Best networks of the latest ranking, from which the next starts.
         self._best_options: Sequence[NetworkOption] = ()
 
     def finder(self, inquiry: Inquiry) -> Finder:
@@ -276,7 +276,7 @@ class Proposer:
                 finder.note_rejected_proposal(network, outcome, "sampler")
             else:
                 violation = _violation(limited_space, outcome.analysis)
-                # Of ``Candidate.cost``, so that all costs of the sampler are comparable.
+                # The objective of ``Candidate.cost``, so that all costs of the sampler are comparable.
                 cost = measured(outcome.analysis, objective_of(self.config))
                 study.reject(trial, cost, violation)
                 finder.note_rejected_proposal(network, outcome, "sampler", violation=violation, indices=network.indices)

@@ -31,7 +31,7 @@ RUNG_SHARES = (0.25, 0.5)
 # Final errors per error at a rung, 10 % quantile, by share of the epochs, measured on MNIST (diary 5). 0.4 and 0.6 are
 # the rungs of five epochs, rounded up.
 _PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
-_OWN_RATIOS = 8  # completed runs that replace ``_PRIOR_RATIO``
+_OWN_RATIOS = 8  # completed runs from which the ratios of the study replace ``_PRIOR_RATIO``
 # Networks exempt from pruning, by hash. Only exempt runs give an unbiased rate of wrong prunings: the pruning rule has
 # selected all the rest.
 _EXEMPT_ONE_IN = 10

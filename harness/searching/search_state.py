@@ -44,7 +44,7 @@ class Moment:
 
     Attributes:
         state: State of the study, which keeps changing.
-        jobs: Per worker; None if idle.
+        jobs: Job of each worker; None for an idle worker.
         nodes: Cluster node of each job; an empty name on this machine.
     """
 
@@ -251,7 +251,7 @@ class Search:
         )
 
     def _to_verify(self) -> list[Candidate]:
-        """Of the front, or by cost up to the first that passed; only candidates still in time."""
+        """Return the front, or the candidates by cost up to the first that passed; only candidates still in time."""
         if self.config.is_front:
             front = confirmed_front(self.state.contenders.values())
             candidates = [each for each in front if each.proposal.trial not in self.state.verdicts]

@@ -27,7 +27,7 @@ _GROUPED_MACS = 0.6  # in addition, per multiply-add of a depthwise or grouped k
 VERIFY_FACTOR = 1.2
 _MAX_VERIFY_SEEDS = 8  # of a verification
 _FAMILY_SECONDS = 30.0  # s, added to measured and estimated seconds, which shrinks the ratio towards 1
-_RECENT_RUNS = 8  # per node, that count for the pace (diary 141)
+_RECENT_RUNS = 8  # latest runs per node that count for the pace (diary 141)
 CAUTION = 1.1  # safety factor on estimated seconds
 FEW_IMAGES = 10_000  # training images; with fewer, the shortest trainings take about a second
 

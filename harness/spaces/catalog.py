@@ -17,7 +17,7 @@ from harness.spaces.space_errors import NotationError, UnknownNameError, nearest
 
 _FILES = resources.files("harness.spaces").joinpath("declared")
 _CATALOG = tomllib.loads(_FILES.joinpath("catalog.toml").read_text("utf-8"))
-SPACES: Mapping[str, str] = _CATALOG["spaces"]  # by name
+SPACES: Mapping[str, str] = _CATALOG["spaces"]  # descriptions by name
 PRESETS: Mapping[str, str] = _CATALOG["networks"]  # text of each network, by name
 NOTES: Mapping[str, str] = _CATALOG["notes"]  # sentence on each network that needs an explanation, by name
 # Names of networks without a preset: family, number of parameters and, if two networks share these, digits of the hash.

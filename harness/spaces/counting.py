@@ -17,7 +17,7 @@ from harness.spaces.space import Draw, Feasibility, SearchSpace, judge
 MAX_EXACT = 5_000  # configurations; larger spaces are sampled
 _CONFIDENCE = 0.95  # of the interval of a sampled space
 _DESCENTS = 12  # in a larger space, from as many draws; 1 to 4 s
-MAX_RECORDED = 100_000  # configurations; of a larger space, a table contains a sample; ten seconds
+MAX_RECORDED = 100_000  # configurations; a table of a larger space contains a sample; enumeration takes ten seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def stored_plan(plan: IntegerPlan, optimise: Optimisation) -> IntegerPlan:
     return replace(plan, weight_bits=WIDE_BITS) if optimise is Optimisation.SPEED else plan
 
 
-_EXPANDED_BYTES = 640  # of a kernel in all poses on the stack, a byte each
+_EXPANDED_BYTES = 640  # largest number of weights of a kernel in all poses that may be on the stack, a byte each
 _MAX_PLACES = 256  # kernel positions whose indices fit into the uint8 numbers of an order table
 _LINE_BYTES = 128  # of stack for the lines of a tile: 28 output columns of a 3x3 kernel need 90
 

@@ -20,8 +20,8 @@ from harness.spaces.space_errors import NoIntegerFormError
 
 WIDE_BITS = 8  # of a weight by default, and of a factor (``KernelForm.factors``)
 _NUMBER_BYTES = 2  # of a multiplier or a bias (int16)
-_PARAMETER_BYTES = 4  # assumed, of an op without an integer form
-OpPath = tuple[int, ...]  # in the network, then inside each residual sum that contains the op
+_PARAMETER_BYTES = 4  # assumed bytes of constants per parameter of an op without an integer form
+OpPath = tuple[int, ...]  # index in the network, then inside each residual sum that contains the op
 _WITHOUT_STEP = (Role.DROPOUT, Role.SUM)  # dropout is left out, a sum is part of a step
 _Form = TypeVar("_Form", KernelForm, RescalingForm, RectifierForm, PoolingForm)
 

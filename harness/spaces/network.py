@@ -183,8 +183,8 @@ class Analysis:
 
     Attributes:
         costed_ops: Top-level ops, a residual sum as one op.
-        receptive_field: Before the first global op, in input pixels (see ``CostedOp``).
-        weight_bits: Of the integer form (``Recipe.weight_bits``).
+        receptive_field: Receptive field before the first global op, in input pixels (see ``CostedOp``).
+        weight_bits: Bits of a weight in the integer form (``Recipe.weight_bits``).
     """
 
     task: Task

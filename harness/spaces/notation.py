@@ -48,7 +48,7 @@ _MAX_NUMBER = 10_000  # argument of an op
 # (``sys.int_info.str_digits_check_threshold``).
 _MAX_DIGITS = 600
 _MAX_VALUES = 1_000  # numbers of a set or a range
-_CLASSES = "classes"  # of the number of classes in the text of a space
+_CLASSES = "classes"  # name of the number of classes in the text of a space
 # In canonical text. Texts with a residual sum inside a residual sum are parsed as a whole.
 _WORD = re.compile(r"\||[a-z0-9]+(?:\((?:[^()]|\([^()]*\))*\))?")
 # In deep-learning libraries, lower case. ``flatten`` is removed, because ``linear`` flattens maps.
@@ -73,7 +73,7 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
     """
     sequence, ops, bars = _resolved_network(text)
     try:
-        # Of canonical ops, the path of an error would not match the text.
+        # These ops, not the canonical ops, so that the path of an error matches the text.
         analyse(ops, task)
     except ShapeError as error:
 
@@ -779,7 +779,7 @@ def _error(node: Any, message: str, hint: str | None = None) -> NotationError:
     return NotationError(message, position=_at(node), hint=hint)
 
 
-# Of trees with a fixed number of children.
+# Normal forms of trees with a fixed number of children.
 _NORMAL_FORMS = {"let": "let {} = {}", "rule": "{} = {}", "maybe": "{}?"}
 # Prefix, separator and suffix, for any number of children.
 _NORMAL_LISTS = {"where": ("where ", ", ", ""), "argument": ("", "=", ""), "set": ("{", ", ", "}")}

@@ -385,9 +385,9 @@ class SearchSpace:
 
     Attributes:
         hash: First 12 hex digits of the SHA-256 of the text in normal form.
-        let_values: Of the ``let`` statements that ``net`` uses, by name, in order of dependence.
+        let_values: Values of the ``let`` statements that ``net`` uses, by name, in order of dependence.
         unused_names: Statements that ``net`` does not use, for a warning.
-        weight_bits: For the metrics of the integer form (``Recipe.weight_bits``).
+        weight_bits: Bits of a weight, for the metrics of the integer form (``Recipe.weight_bits``).
     """
 
     name: str

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _ANSWER_SECONDS = 20.0  # timeout of the first answer
 _PAUSE_SECONDS = 2.0  # between two updates
-_AWAY_SECONDS = 10.0  # between two attempts
+_AWAY_SECONDS = 10.0  # between two attempts while the database is unavailable
 _END_SECONDS = 60.0  # for the database at the end of a search
 
 _RENAME = "choose a new name for the study"  # hint

@@ -30,20 +30,20 @@ from harness.system import statistics
 from harness.system.terminal import counted
 from harness.training.result import Errors, Result, Status
 
-CONFIRM_SEEDS = 2  # fresh seeds of a confirmed candidate
-MAX_SEEDS = 6  # of fresh seeds; a candidate that is not confirmed by then is refuted
+CONFIRM_SEEDS = 2  # fewest fresh seeds of a confirmed candidate
+MAX_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
 # Probability that a verification on ``VERIFY_SEEDS`` seeds passes, given the fresh seeds and the error ratio measured
 # on training images, from which a candidate is confirmed. Of 53 recorded verifications 3 missed (diary 104).
 CONFIDENCE = 0.80
-_SURE = 0.98  # probability from which candidates are verified in the order of cost (``surest_first``)
+_SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
 VERIFY_SEEDS = 6  # of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
 _REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` without a refutation
 # Deviation between seeds, as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors (diary 52).
 SEED_SHARE = 0.08
 # Below, the squared share is inversely proportional to the number of errors (diary 124).
 _COUNTED_ERRORS = 60.0
-MIN_COUNTED = 0.5  # in place of 0 errors, which prove little on few images and have no logarithm
-_CONTINUITY = 0.5  # images, of a count of errors (Yates 1934)
+MIN_COUNTED = 0.5  # errors assumed in place of 0 errors, which prove little on few images and have no logarithm
+_CONTINUITY = 0.5  # images, continuity correction of a count of errors (Yates 1934)
 # Bias of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole share if
 # networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
 _SELECTION_BIAS_SHARE = 0.04

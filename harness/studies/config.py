@@ -31,7 +31,7 @@ _OMITTED_KEYS = (
     ("group_folds",),
     ("validation_groups", "test_groups"),
 )
-_OLD_RESULTS = "results"  # a file per run, in versions before 25 November 2026
+_OLD_RESULTS = "results"  # folder with a file per run, in versions before 25 November 2026
 
 
 @strict_json

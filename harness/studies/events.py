@@ -85,7 +85,7 @@ class Proposal(Event, word="proposed"):
     """A network that the search will train.
 
     Attributes:
-        trial: From 0.
+        trial: Number of the trial, counted from 0.
         origin: Source of the proposal: ``baseline``, ``ladder``, ``shorter``, ``surrogate`` or ``doubt``
             (docs/project/glossary.md), the name of a sampler, or ``draw`` for a uniform draw after a sampler found no
             new network.

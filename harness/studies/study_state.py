@@ -50,8 +50,8 @@ class StudyVerdict(NamedTuple):
     """Verdict on a study, and the only network to which the verdict refers.
 
     Attributes:
-        tier: Of the verification; before a verification CONFIRMED or SEARCHED; MISSED if the target is not reached;
-            NONE without a verdict.
+        tier: Tier of the verification; before a verification CONFIRMED or SEARCHED; MISSED if the target is not
+            reached; NONE without a verdict.
         network: The network, with the accuracy on fresh seeds; None if no network was confirmed or chosen.
     """
 

@@ -5,7 +5,7 @@ import threading
 import time
 from functools import cache
 
-_LOOK_SECONDS = 0.25  # between two looks by a thread
+_LOOK_SECONDS = 0.25  # between two looks at the clock by a thread
 # Without a look for longer, the process was stopped, unless it computed for most of the time: a library may keep all
 # Python threads from running.
 _STOPPED_SECONDS = 2.0

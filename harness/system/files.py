@@ -23,7 +23,7 @@ from harness.system.errors import ContentError, StorageError, UsageError, reason
 # In a clone, links to files of the repository.
 SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
 MAX_TYPED = 1_000_000  # bytes, largest file of `read_typed`
-_TEMPORARY = ".harness-"  # of temporary files, which no file of a user has
+_TEMPORARY = ".harness-"  # prefix of temporary files, which no file of a user has
 _FILE_ENDINGS = (".csv", ".html")  # leaderboard and report pages, which are stored beside the studies
 # Folders in use: path, device and inode; threads may work on different workspaces.
 HELD: ContextVar[tuple[tuple[Path, int, int], ...]] = ContextVar("held", default=())
@@ -119,7 +119,7 @@ def remove_folder(folder: Path) -> None:
     """Remove a folder at once: a reader or a kill finds the complete folder or none."""
     with _as_storage_error(folder), tempfile.TemporaryDirectory(prefix=".removed-", dir=folder.parent) as holder:
         folder.rename(Path(holder, "folder"))
-    # Of killed removals. A different process may be about to use a holder without a folder.
+    # Remnants of killed removals. A different process may be about to use a holder without a folder.
     for remnant in folder.parent.glob(".removed-*/folder"):
         shutil.rmtree(remnant.parent, ignore_errors=True)
 

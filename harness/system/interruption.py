@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
-INTERRUPTED = 130  # that a shell reports for a program ended by SIGINT
+INTERRUPTED = 130  # exit code that a shell reports for a program ended by SIGINT
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_SECONDS = 10.0  # for libraries to return after the first signal
 _END_SECONDS = 2.0  # for the functions of ``atexit`` after a second signal

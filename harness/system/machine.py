@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import torch
 
 _INFO = Path("/proc/cpuinfo")  # lines "key : value" about each core, on Linux only
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds per period, and the period (cgroup v2)
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time per period, and the period (cgroup v2)
 _GIT_SECONDS = 30.0  # time limit of a git command
-_PROGRAM_WAIT_SECONDS = 0.1  # without a look at signals
+_PROGRAM_WAIT_SECONDS = 0.1  # longest wait without a look at signals
 
 
 def compiler_words(variable: str, default_names: Sequence[str]) -> list[str]:

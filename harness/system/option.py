@@ -17,7 +17,7 @@ from harness.system.terminal import text_of
 
 _Accepted = TypeVar("_Accepted")
 _Value = TypeVar("_Value")
-_Kind: TypeAlias = "click.ParamType[Any]"  # generic since click 8.5 only
+_Kind: TypeAlias = "click.ParamType[Any]"  # as text, because the class is generic since click 8.5 only
 # Values of Python are converted to text first, so that both share the rules.
 _TEXT_TYPES = (click.types.StringParamType, click.types.BoolParamType, click.IntRange, click.Choice)
 

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 _HIDDEN = "***"  # replaces passwords
-_PASSWORD = re.compile(r":(?!//)(?:.*(?=@)|.*)", re.DOTALL)  # of a URL that SQLAlchemy cannot read
+_PASSWORD = re.compile(r":(?!//)(?:.*(?=@)|.*)", re.DOTALL)  # password of a URL that SQLAlchemy cannot read
 _SECRET_NAME = re.compile("pass|pwd|secret|token|key|auth|credential|odbc_connect", re.IGNORECASE)  # URL option
 _ODBC_PASSWORD = re.compile(r"(?:pwd|password)=\{?([^;}]*)", re.IGNORECASE)  # within the option ``odbc_connect``
 

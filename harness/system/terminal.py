@@ -20,13 +20,13 @@ from harness.spaces.space_errors import counted as counted
 from harness.spaces.space_errors import message_line
 from harness.spaces.space_errors import printable as printable
 
-_LONGEST = 100 * 365 * 24 * 3600  # a hundred years
+_LONGEST = 100 * 365 * 24 * 3600  # seconds, longest duration (a hundred years)
 _UNITS = ("h(?:ours?|r)?", "m(?:in(?:utes?)?)?", "s(?:ec(?:onds?)?)?")
 # Durations such as "1h30m", "1.5 h" and "90 sec".
 _DURATION_FORM = re.compile(" ?".join(rf"(?:(\d+(?:\.\d+)?) ?{unit})?" for unit in _UNITS))
 
 _SILENT = ContextVar("silent", default=False)  # per thread
-_PIPE_WIDTH = 400  # programs read the output, so lines must not be cut or folded
+_PIPE_WIDTH = 400  # characters; programs read the output, so lines must not be cut or folded
 
 
 def console(*, stderr: bool = False) -> Any:

@@ -23,7 +23,7 @@ from harness.system import clock
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.settings import fixed_settings
 
-_EARLY_SECONDS = 0.1  # between the alarm and the clock
+_EARLY_SECONDS = 0.1  # largest difference between the alarm and the clock
 _STOP = object()  # ends the thread of a ``Listener``
 # torch removes the operators of a ``Library`` with the object.
 _STUBS: list[Any] = []

@@ -121,7 +121,7 @@ def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]
     quantities = forward_and_backward(start)
     by_source = {"chain_rule": gradients(quantities), "autograd": autograd(start)}
     by_source["central_differences"] = central_differences(start)
-    # Of autograd, rounding errors grow with the largest gradient; of differences, with the losses.
+    # Rounding errors of autograd grow with the largest gradient, those of differences with the losses.
     limits = {
         "autograd": _AUTOGRAD_TOLERANCE * max(1.0, *map(abs, by_source["chain_rule"].values())),
         "central_differences": _DIFFERENCES_TOLERANCE * max(1.0, quantities["E_total"]),

@@ -74,9 +74,9 @@ def _rates_chart(curves: Mapping[float, Sequence[float]]) -> Any:
 
 # The workbook ---------------------------------------------------------------------------------------------------------
 
-_FIRST_ROW = 5  # of iteration 0 on the sheet Training, counted from 1
+_FIRST_ROW = 5  # row of iteration 0 on the sheet Training, counted from 1
 _COLUMNS = ("iteration", *backprop.WEIGHTS, *backprop.FORWARD, *backprop.BACKWARD)  # columns of the sheet Training
-# Of the sheet Inputs.
+# Cells of the sheet Inputs.
 _INPUT_CELLS = {
     "learning_rate": "B4",
     **{name: f"B{row}" for row, name in enumerate(backprop.EXAMPLE, start=7)},
@@ -88,7 +88,7 @@ _SIGMOID = "IF({0} < 0, exp({0}) / (1 + exp({0})), 1 / (1 + exp(-{0})))"
 _FORMULAS = (
     backprop.FORWARD | {f"a_{unit}": _SIGMOID.format(unit) for unit in ("h1", "h2", "o1", "o2")} | backprop.BACKWARD
 )
-# Of each weight, in the order of ``WEIGHTS``.
+# Units that each weight connects, in the order of ``WEIGHTS``.
 _CONNECTIONS = ("i1 h1", "i2 h1", "i1 h2", "i2 h2", "a_h1 o1", "a_h2 o1", "a_h1 o2", "a_h2 o2")
 # In column C of the sheet Inputs.
 _MEANINGS = {

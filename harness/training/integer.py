@@ -40,11 +40,11 @@ _Reals = npt.NDArray[np.float64]
 _RANGE_SHARE = 0.9999  # of the calibration values within the range of a map; larger values are clipped
 MAP_SCALES = "map_scales"  # buffer with the scales of all maps in a network trained with ``int8``
 WEIGHT_BITS = "weight_bits"  # buffer with the bits of a weight; missing for 8 bits
-_CALIBRATION_IMAGES = 2_000  # to estimate the ranges of maps
+_CALIBRATION_IMAGES = 2_000  # training images to estimate the ranges of maps
 _MIN_CALIBRATION_IMAGES = 200  # with fewer, a range depends on a handful of images
 _BATCH = 500  # images per forward pass
 _KEEPS_SCALE = (StepKind.POOLING, StepKind.UNSHUFFLE)  # the output has the scale of the input
-_POSE_MAX = 63  # of a factor per pose (``KernelForm.factors``); sums must fit into 32 bits
+_POSE_MAX = 63  # largest magnitude of a factor per pose (``KernelForm.factors``); sums must fit into 32 bits
 _INT16_MAX = 2**15 - 1
 _INT32_MAX = 2**31 - 1
 _SLOPE_BITS = 8  # fractional bits of a slope
@@ -57,7 +57,7 @@ class StepNumbers:
 
     Attributes:
         multipliers: int16, each shared by neighbouring channels, as ``biases``.
-        skip_multiplier: Of the map that a residual sum adds; 0 without a sum.
+        skip_multiplier: Multiplier of the map that a residual sum adds; 0 without a sum.
         slope: Slope of the rectifier below zero, times 256; None without a slope.
         largest: Largest possible magnitude of a sum or value.
     """
@@ -172,7 +172,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
         values = torch.cat(values_of_map)
         rank = max(1, math.ceil(_RANGE_SHARE * len(values)))
         high = float(values.kthvalue(rank).values)
-        # With hardly any number above zero, the maximum; any scale represents zeros.
+        # The maximum, if hardly any number is above zero; any scale represents zeros.
         high = high or float(values.max()) or 1.0
         scales.append(high / plan.maps[step.target].largest)
     return torch.tensor(scales, dtype=torch.float64)

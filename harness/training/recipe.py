@@ -24,9 +24,9 @@ from harness.system.document import read_as, read_toml
 from harness.system.errors import ContentError, UsageError
 from harness.system.user_code import source_sha256
 
-# Of the factors in products: with ``bf16`` torch rounds the factors of convolutions and linear layers, the native
-# engine those of its wider 3x3 convolutions; weights, BN and the loss are always fp32. ``int8`` trains in fp32 and
-# converts the final network to integers (``integer.py``).
+# Number format of the factors in products: with ``bf16`` torch rounds the factors of convolutions and linear layers,
+# the native engine those of its wider 3x3 convolutions; weights, BN and the loss are always fp32. ``int8`` trains in
+# fp32 and converts the final network to integers (``integer.py``).
 Precision = Literal["fp32", "bf16", "int8"]
 _ZeroToOne = Annotated[float, Field(ge=0, le=1)]
 
@@ -74,8 +74,8 @@ class Recipe:
     # (``start_stages``).
     starts: Annotated[int, Field(ge=1, le=1_000)] = 1
     start_epochs: Annotated[int, Field(ge=1, le=100_000)] = 2  # epochs before the first halving
-    # Of an integer network. Below 8, each step rounds the weights for the forward and backward pass, and updates the
-    # unrounded weights (straight-through estimator; Bengio et al., arXiv 1308.3432).
+    # Bits of a weight of an integer network. Below 8, each step rounds the weights for the forward and backward pass,
+    # and updates the unrounded weights (straight-through estimator; Bengio et al., arXiv 1308.3432).
     weight_bits: Annotated[int, Field(ge=2, le=WIDE_BITS)] = WIDE_BITS
 
     def __post_init__(self) -> None:
@@ -279,8 +279,8 @@ def _of_document(name: str, **document_fields: Any) -> NamedRecipe:
     return NamedRecipe(name, replace(_DOCUMENTS, **document_fields), assumed_fields, test_each_epoch=True)
 
 
-_REFERENCE_IMAGES = 5_000  # with fewer images, trainings have more epochs (``length_factor``)
-_MAX_FACTOR = 33
+_REFERENCE_IMAGES = 5_000  # training images; with fewer, trainings have more epochs (``length_factor``)
+_MAX_FACTOR = 33  # largest ``length_factor``
 
 # Recipe for networks of some thousand parameters, from two factorials (diary 26 and 27).
 _SMALL = Recipe(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Incremented if a change of split, seeds, counting rules or evaluation makes numbers incomparable.
 PROTOCOL_VERSION = 1
-_STORED_EPOCHS = 200  # of a run, without an evaluation (``history_sample``)
+_STORED_EPOCHS = 200  # epochs without an evaluation that a stored run keeps (``history_sample``)
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Results contain decisions; ``harness.spaces`` imports no other folder.

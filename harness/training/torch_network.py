@@ -167,9 +167,9 @@ def network_on(
     """Return a network on a device, in training mode; the state of torch's global generator is kept.
 
     Args:
-        seed: Of the first weights, drawn on the CPU and thus equal on all devices.
+        seed: Seed of the first weights, drawn on the CPU and thus equal on all devices.
         recipe: Sets the first weights; None for the defaults of torch.
-        generator: Of the dropout masks; None for the global generator.
+        generator: Generator of the dropout masks; None for the global generator.
 
     Raises:
         ShapeError, ContentError, UsageError: Same as for ``build``.

@@ -32,10 +32,10 @@ from harness.training.step_graph import StepGraph
 from harness.training.torch_network import Images, TorchNetwork, augment, normalised, state_tensors
 from harness.training.user_modules.execution import SeededModule
 
-_EVALUATION_BATCH = 500  # per forward pass
-# For the final recomputation of BN statistics: standard error of a mean of a hundredth of a standard deviation.
+_EVALUATION_BATCH = 500  # images per forward pass
+# Images for the final BN statistics: the standard error of a mean is a hundredth of a standard deviation.
 _STATISTICS_IMAGES = 10_000
-# Before the last epoch, as more images would take up to the time of an epoch.
+# Fewer images before the last epoch, as more would take up to the time of an epoch.
 _PASSING_STATISTICS_IMAGES = 2_000
 _SOFT_ERROR_DECIMALS = 6  # stored decimals of soft errors and losses; further decimals differ between processors
 
@@ -46,8 +46,8 @@ class Evaluation:
 
     Attributes:
         errors: Number of misclassified images.
-        soft_errors: Sum over the images of 1 - p, with the softmax probability p of the true class; None if a logit is
-            not finite.
+        soft_errors: Sum over the images of 1 - p, with the softmax probability p of the true class; None if not
+            finite, as with a logit that is not a number.
         loss: Mean of -log(p), natural logarithm; None if not finite.
     """
 
@@ -59,7 +59,7 @@ class Evaluation:
     def of(cls, logits: Tensor, labels: Tensor) -> Evaluation:
         """Return the evaluation of logits, (n, classes), with labels, int64 (n,); sums in float64."""
         errors = int((logits.argmax(1) != labels).sum())
-        # On the CPU, because some devices lack float64.
+        # On the CPU, so that equal logits give equal numbers on all devices.
         log_chances = logits.cpu().double().log_softmax(1).gather(1, labels.cpu()[:, None])
         sums = (abs(float(log_chances.expm1().sum())), abs(float(log_chances.mean())))
         soft_errors, loss = (finite(round(number, _SOFT_ERROR_DECIMALS)) for number in sums)

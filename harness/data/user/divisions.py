@@ -19,7 +19,7 @@ from harness.data.user.values import Array
 from harness.system.errors import DataError
 from harness.system.terminal import counted
 
-_SHARE = Fraction(1, 5)  # of each class, if the source has no test or validation part
+_SHARE = Fraction(1, 5)  # of each class, for a test or validation part that the source lacks
 _FEW = 200  # independent images of a class; with fewer, a single split is too noisy and folds are used
 _FOLDS = 5  # number of folds that take turns in validating
 # Design effect (Kish 1965) up to which copies are neglected: standard errors are at most 5 % too small. The effect of

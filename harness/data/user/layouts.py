@@ -19,7 +19,7 @@ from harness.data.user.labels import text_label
 from harness.system.errors import DataError
 
 PARTS = ("train", "validation", "test")
-_TEST_FILES = "t10k"  # of MNIST's test files, which hold 10,000 images
+_TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
 _MAX_LEVELS = 32  # levels of folders
 _SYSTEM_NAMES = ("__MACOSX", "__pycache__", "@eaDir", "Thumbs.db", "desktop.ini")  # created by systems and tools
 _PART_WORDS = {
@@ -28,7 +28,7 @@ _PART_WORDS = {
     "test": "test testing te eval evaluation holdout",
 }
 _PLAIN_WORDS = ("data", "dataset", "image", "images", "img", "imgs", "pictures", "photos", "set", "split")
-_MIXED = re.compile(r"(images|imgs)([\W\d_]|part)*", re.IGNORECASE)  # such as images_001
+_MIXED = re.compile(r"(images|imgs)([\W\d_]|part)*", re.IGNORECASE)  # folders that are no classes, such as images_001
 # Glued words such as testset are included.
 PART_OF_WORD = {_TEST_FILES: "test"} | {
     word + ending: part for part, text in _PART_WORDS.items() for word in text.split() for ending in ("", *_PLAIN_WORDS)

@@ -34,7 +34,7 @@ _SMALL_CONTENT = 2**26  # bytes of the content
 _MAX_COMPRESSION = 200  # compression ratio; images reach about 50
 
 
-_ITEMS_READ_TWICE = 32  # a random flip is missed with probability 2^-32
+_ITEMS_READ_TWICE = 32  # of a torch data set; a random flip is missed with probability 2^-32
 
 
 @dataclass(slots=True, eq=False)

@@ -32,8 +32,8 @@ from harness.system.terminal import counted
 
 _MAX_CLASSES = 256  # classes of a data set
 _MAX_NAMED = 10  # duplicates listed by name
-_MAX_SPLITS = 8  # to find a split whose sides share no equal pixels
-_FEW_VALUES = 16  # pixel values of a channel that outliers may have squeezed (``_squeezed``)
+_MAX_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
+_FEW_VALUES = 16  # most pixel values of a channel that outliers may have squeezed (``_squeezed``)
 _MANY_TIMES = 8  # least ratio of different numbers in the source to pixel values of the channel
 _ROUNDED = "different images become equal or nearly equal when numbers are rounded to 256 pixel values"
 # Indices into ``PARTS``.

@@ -443,7 +443,7 @@ def checked_pixels(spec: Dataset, numbers: Array) -> Array:
         shape = "x".join(map(str, numbers.shape[1:]))
         expected_shape = shape_text(spec.image_shape)
         raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {expected_shape}")
-    # Of the caller of ``predict``, through ``predict_proba``, ``pixels_of`` and this function.
+    # The warning names the caller of ``predict``, through ``predict_proba``, ``pixels_of`` and this function.
     check_scale(spec, numbers, stacklevel=6)
     return Scale(*map(np.array, spec.number_range)).pixels(numbers)
 

@@ -17,7 +17,7 @@ from harness.spaces.network import Analysis, Architecture, Task, analyse
 from harness.spaces.ops import Conv, ReLU, Role, flat, kernels
 
 _WIDEST_FIELD = 40  # pixels of a 28x28 image; wider fields have no effect
-_EDGE = 28.0  # pixels of the images to which all quantities are rescaled
+_EDGE = 28.0  # pixels, edge of the images to which all quantities are rescaled
 _T = TypeVar("_T")
 
 

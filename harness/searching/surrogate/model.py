@@ -48,7 +48,7 @@ _OPEN = CovarianceKernel(constant=0.7, linear=0.03, amplitude=0.4, length_scale=
 # Factors of ``linear`` and ``amplitude``; the highest evidence times a log-normal prior decides.
 _FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 _FACTOR_DEVIATION = 1.0  # of the log factor in the prior
-_FACTOR_OBSERVATIONS = 200  # latest, as each of ``_FACTORS`` needs a fit
+_FACTOR_OBSERVATIONS = 200  # latest observations for the factor, as each of ``_FACTORS`` needs a fit
 # Below this count, in all runs of a network together, the likelihood is Poisson: many networks without an error are
 # strong evidence of few errors, which the log of a count does not express.
 _FEW_COUNTED = 10.0
@@ -105,7 +105,7 @@ class Transfer:
     function, which changes the shifts only.
     """
 
-    # Of alternating fits, after which shifts and stretches change by less than 0.01.
+    # Rounds of alternating fits, after which shifts and stretches change by less than 0.01.
     _ROUNDS = 4
     # Prior of a stretch: pseudo-observations per observation, with stretch 1 at a distance of 1 from the mean of the
     # function.

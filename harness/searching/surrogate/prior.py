@@ -45,7 +45,7 @@ _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "pre
 _MOVES = ("rotation_degrees", "shift_pixels", "scale", "shear")
 _FILE = "prior.csv"
 _SKETCHES = "trained-images.json"  # smallest digests of the training images, by data set
-# Of prior.csv and of ``PriorTraining``.
+# Numeric columns of prior.csv and fields of ``PriorTraining``, with types.
 _NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate=float, errors=float, runs=int)
 _COLUMNS = ("architecture", *_NUMBERS, "form", "source")
 _SOFT_COLUMN = "soft_errors"  # only in files with a training that states soft errors

@@ -16,10 +16,10 @@ class KernelForm:
     """Sums of int8 weights times the numbers of a window; ``weight`` and ``bias`` are tensors of the torch module.
 
     Attributes:
-        shape: Of the stored weights, (filters, channels of a group, rows, columns), with filters * poses output
+        shape: Shape of the stored weights, (filters, channels of a group, rows, columns), with filters * poses output
             channels. With ``factors``: (filters, channels / poses + poses, 1, 1), with an output per filter.
         paddings: Rows of zeros both above and below the map; columns of zeros both left and right.
-        poses: Of each filter; with ``factors``, of each input channel.
+        poses: Number of poses of each filter; with ``factors``, of each input channel.
         is_global: Whether the window is the whole input, as in a linear layer.
         factors: None if the weights are stored directly. Otherwise weight [c * poses + p] of a filter is the product of
             factor c and factor p, and only the factors are stored: a function from the torch module to factors

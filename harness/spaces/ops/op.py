@@ -65,7 +65,7 @@ class Signature:
 
     Attributes:
         number: The number without a keyword; None if the op takes none.
-        options: By keyword, in the order of canonical text.
+        options: Options by keyword, in the order of canonical text.
         fixed: Fields that the name of the op determines.
         variants: Class in place of ``op_type``, by the keyword of an option.
     """

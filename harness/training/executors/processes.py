@@ -38,12 +38,12 @@ from harness.training.executors.base import DataLocation, Executor, JobEnded, Jo
 from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
-_DEVICE_LOST = 86  # of a worker whose GPU context may be lost; the worker is replaced
+_DEVICE_LOST = 86  # exit code of a worker whose GPU context may be lost; the worker is replaced
 _BEGIN_SECONDS = 60.0  # in which a job moves to a new process if its process ends before the job begins
 _LOST_SECONDS = 300.0  # for a worker to begin a job; a stopped process (SIGSTOP) never begins
 _M_TRIM_THRESHOLD = -1  # parameter of mallopt (glibc, malloc.h)
 _M_MMAP_THRESHOLD = -3  # parameter of mallopt (glibc, malloc.h)
-_KEPT_BYTES = 1 << 30  # above the size of every tensor of a training step
+_KEPT_BYTES = 1 << 30  # threshold above the size of every tensor of a training step
 _OPTIMIZER = torch.optim.Optimizer
 # Never compiled by torch, and called around trainings in the native engine.
 _UNCOMPILED = (_OPTIMIZER.add_param_group, _OPTIMIZER.state_dict, _OPTIMIZER.load_state_dict)
@@ -170,7 +170,7 @@ class Processes(Executor):
         worker.pool = _opened(self.source)
 
 
-# With the data of each process; None outside of ``kept_processes``.
+# Idle pools with the data of each; None outside of ``kept_processes``.
 _IDLE_POOLS: ContextVar[list[tuple[DataLocation, ProcessPool]] | None] = ContextVar("idle_pools", default=None)
 
 
@@ -269,7 +269,7 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> WorkerEvent:
             return JobFailed(job, Status.CRASHED, error.message, type(error))
         if refusal is not None:
             return JobFailed(job, Status.OUT_OF_MEMORY, refusal.message, type(refusal))
-        # For the log of the search.
+        # Print the traceback, for the log of the search.
         sys.excepthook(type(error), error, error.__traceback__)
         # A fault in a kernel destroys the context of the GPU.
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]

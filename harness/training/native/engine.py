@@ -134,7 +134,7 @@ def _outcome(instruction_set: _Level | None, is_double: bool, extra: tuple[str, 
             name = f"native {candidate.name} {build_digest[:8]}"
             reasons = tuple(f"without {level_name}: {why}" for level_name, why in refusals.items())
             return Engine(name, str(path), is_double, bool(library.engine_pairs()), library, reasons)
-    # Of the level that should have been used.
+    # The refusal of the level that should have been used.
     return next(iter(refusals.values()))
 
 

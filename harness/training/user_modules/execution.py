@@ -48,7 +48,7 @@ _DROPOUT = {
     "dropout", "native_dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "lstm", "gru",
     "scaled_dot_product_attention",
 }  # fmt: skip
-_TOLERANCE = 1e-5  # of further images of a batch, relative to the largest output if that exceeds 1
+_TOLERANCE = 1e-5  # largest effect of further images of a batch, relative to the largest output if that exceeds 1
 _EVALUATION_SEED = 0  # of every forward pass in evaluation mode
 
 

@@ -184,10 +184,7 @@ def test_pooled_spread_equals_deviation_between_seeds():
 @pytest.mark.parametrize("spread", ["pooled", "recorded"])
 def test_soft_errors_are_drawn_with_count_of_same_run(spread: str):
     """Soft errors of 1.5 times the count in every run of a table have this ratio in every draw."""
-    rows = []
-    for row in TABLE.rows:
-        soft_errors = 1.5 * 100 * (100 - row.validation_accuracy_pct)
-        rows.append(row._replace(validation_soft_errors=soft_errors))
+    rows = [row._replace(validation_soft_errors=150 * (100 - row.validation_accuracy_pct)) for row in TABLE.rows]
     outcomes = draw_outcomes(_TableRuns(Table(TABLE.facts, tuple(rows)), spread), next(iter(TABLE.runs)), 40)
 
     assert len({outcome.errors[8] for outcome in outcomes}) > 1
@@ -195,6 +192,13 @@ def test_soft_errors_are_drawn_with_count_of_same_run(spread: str):
         for rung, errors in outcome.errors.items():
             # The count of a draw is rounded.
             assert outcome.softs[rung] == pytest.approx(1.5 * errors, abs=1)
+
+
+def test_merged_table_may_have_networks_without_soft_errors():
+    first = next(iter(TABLE.runs))
+    rows = [row._replace(validation_soft_errors=90.0) if row.hash == first else row for row in TABLE.rows]
+    outcomes = draw_outcomes(_TableRuns(Table(TABLE.facts, tuple(rows))), first, 40)
+    assert any(outcome.softs == {} for outcome in outcomes)
 
 
 def test_diverged_run_does_not_change_errors_of_complete_runs():

@@ -141,8 +141,8 @@ def test_study_has_trials_table_and_html(failed_examples: dict[str, int], in_exa
     assert {trial.parameters for trial in study.trials[4:]} == {94, 136}
     frame = study.to_frame()
     assert list(frame["hash"]) == [trial.hash for trial in study.trials]
-    assert (frame["soft_errors"] > 0).all()
-    assert (frame["loss"] > 0).all()
+    assert (frame["validation_soft_errors"] > 0).all()
+    assert (frame["validation_loss"] > 0).all()
     assert study.answer is None
     assert study.nearest in study.trials
     html = study._repr_html_()

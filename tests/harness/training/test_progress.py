@@ -21,7 +21,7 @@ VERIFY = replace(JOB, purpose=Purpose.VERIFY, seed_index=2)
 RESULT = replace(make_job_result(JOB, lambda parameters, seed: 99.0, 8), test_errors=57, test_size=10_000)
 
 
-def test_reporter_in_notebook_uses_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_progress_in_notebook_uses_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     with Progress(7_000, "steps") as bar:
         bar.advance(1_000)
@@ -80,7 +80,7 @@ class SlowExecutor:
         return 0.0
 
 
-def test_reporter_without_terminal_prints_lines_during_training(
+def test_progress_without_terminal_prints_lines_during_training(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(progress, "status_interval_seconds", lambda elapsed: 0.0)

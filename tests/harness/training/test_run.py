@@ -213,14 +213,11 @@ def test_run_in_rungs_gives_bits_of_uninterrupted_run(bench: TrainingData, tmp_p
 
     assert [part.status for part in parts] == [Status.RUNNING, Status.RUNNING, Status.COMPLETE]
     assert [len(part.history) for part in parts] == [1, 2, 3]
-    assert [part.validation_errors is not None for part in parts] == [True] * 3
-    assert [part.validation_soft_errors for part in parts] == [
-        epoch.validation_soft_errors for epoch in parts[-1].history
-    ]
-    assert (parts[-1].validation_soft_errors, parts[-1].validation_loss) == (
-        whole.validation_soft_errors,
-        whole.validation_loss,
-    )
+    assert all(part.validation_errors is not None and part.validation_soft_errors for part in parts)
+    softs = [epoch.validation_soft_errors for epoch in parts[-1].history]
+    assert [part.validation_soft_errors for part in parts] == softs
+    assert parts[-1].validation_soft_errors == whole.validation_soft_errors
+    assert parts[-1].validation_loss == whole.validation_loss
     assert parts[-1].weights_sha256 == whole.weights_sha256
     assert parts[-1].validation_errors == whole.validation_errors
     assert [epoch.train_loss for epoch in parts[-1].history] == [epoch.train_loss for epoch in whole.history]
