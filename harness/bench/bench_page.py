@@ -82,6 +82,7 @@ def _curves(findings: Findings) -> Any:
         return None
     rows = []
     for name, at, size, low, high in points:
+        # A band with an infinite upper end reaches the top of the chart.
         top = min(high, 1.1 * largest) if math.isfinite(low) else None
         rows.append({"method": name, "at": at / unit_seconds, "size": finite(size), "low": finite(low), "high": top})
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))

@@ -116,6 +116,7 @@ def table(
         return _show_table(first, as_json)
     folder = Path(into) if "/" in into else workspace.table(into)
     absolute = folder.resolve()
+    # A recording of the same name would later overwrite the merged table.
     has_recording = absolute.parent == workspace.tables.resolve() and workspace.recording(absolute.name).exists()
     if has_recording or (folder / "table.csv").exists() or (folder / "table.json").exists():
         raise UsageError(f"a table or a recording exists for {folder}; choose a new name for --into")

@@ -236,6 +236,7 @@ class _Program:
 
     def _exchange(self, questions: Sequence[Mapping[str, Any]]) -> bytes:
         """Return the next line of output, empty if the program has ended or is late."""
+        # Killing a late program closes the output, which ends the ``readline`` below.
         timer = threading.Timer(self.seconds, self._kill)
         timer.start()
         try:
@@ -322,6 +323,7 @@ def _host(name: str) -> None:
     module, _, function = name.partition(":")
     begin: Callable[[Problem], Ask | tuple[Ask, Stop]] = getattr(importlib.import_module(module), function)
     problem = json.loads(questions.readline())["begin"]
+    # JSON turns the tuples of the problem into lists.
     tuples = {key: tuple(value) for key, value in problem.items() if isinstance(value, list)}
     ask, stop = functions_of(begin(Problem(**problem | tuples)))
     for line in questions:

@@ -121,6 +121,7 @@ def _train(
         paths = {field: folder / field for field in _WRITTEN if getattr(job, field) is not None}
         if state is not None:
             paths["checkpoint"].write_bytes(state)
+        # The coordinator has already logged the read of the test set (``Nodes._begin``).
         log = None if job.test_log is None else folder / "test_reads.jsonl"
         event = train(replace(job, test_log=log, **paths), source, memory_mb)  # type: ignore[arg-type]
         return event, {field: path.read_bytes() for field, path in paths.items() if path.exists()}
@@ -385,6 +386,7 @@ def connected(address: str, options: ClusterOptions) -> Iterator[Cluster]:
         DeviceError: Ray is not installed, or the cluster does not respond or cannot be used.
     """
     errors.require("cluster", ("ray",), "a cluster")
+    # Ray reads the settings at import, once per process.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings: dict[str, Any] = {"address": address}
     if address == "local":

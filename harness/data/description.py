@@ -43,6 +43,7 @@ def describe(data: ImageData) -> dict[str, Any]:
 def _fewest_right(target_pct: float, images: int) -> int | None:
     # The lower end of a two-sided interval of confidence 2 c - 1 is a lower bound of confidence c.
     interval_confidence = 2 * _CONFIDENCE - 1
+    # The lower bound is below the observed accuracy, so the search begins at the target itself.
     counts = range(int(images * target_pct / 100), images + 1)
     lower_bounds = ((count, clopper_pearson(count, images, interval_confidence)[0]) for count in counts)
     return next((count for count, lower_bound in lower_bounds if 100 * lower_bound >= target_pct), None)

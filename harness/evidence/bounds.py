@@ -100,6 +100,7 @@ def row_bound_pct(errors: Mapping[int, int], images: int, confidence: float, gro
 def _samples(errors: Mapping[int, int], declarations: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
     """Return the samples of ``standing_of``: all seeds, and the first declaration if two of its seeds were run."""
     declared_indices = set(chain.from_iterable(declarations))
+    # Undeclared seeds come first, as these were run before declarations existed.
     order = [[index for index in errors if index not in declared_indices], *declarations]
     first_sample: Sequence[int] = next(filter(None, order), [])
     if len(first_sample) < fewest:

@@ -205,7 +205,7 @@ def _session_logits(content: bytes, numbers: Tensor, *, is_optimised: bool = Tru
 
 def _compared(ours: Tensor, theirs: Tensor, tolerance: float) -> dict[str, Any]:
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
-    # Rejects NaN too.
+    # ``not <=`` in place of ``>``, so that NaN is rejected too.
     if not difference <= tolerance:
         raise _DifferentLogits(f"the logits of ONNX and harness differ by {difference:.2g}: please report this network")
     differ = int((ours.argmax(1) != theirs.argmax(1)).sum())

@@ -141,6 +141,7 @@ def json_and(*names: str) -> Callable[[_F], _F]:
 
     def decorated(command: _F) -> _F:
         command = as_json(command)
+        # click shows the option of the last decorator first.
         for name in reversed(names):
             command = option(name)(command)
         return command

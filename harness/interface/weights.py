@@ -106,6 +106,7 @@ def network_seed(
         ContentError: Several rows fit.
     """
     records = argument.records_in(workspace)
+    # Weights do not depend on the target of a row.
     rows = tuple(replace(row, target_pct=None) for row in argument.rows or map(KnownRow.of, records))
     row = only_row(replace(argument, rows=rows), dataset=dataset, target_pct=None, recipe=recipe)
     recipe_choice = recipe_of(row, recipe, epochs, workspace)

@@ -26,6 +26,7 @@ def publish(workspace: Workspace, network: str) -> None:
     folder = (files.SHIPPED / "records").resolve()
     if git(table.parent, "ls-files", "--error-unmatch", "--", table.name) is None:
         raise UsageError(f"--publish requires a clone of the repository, but {table} is not tracked by git")
+    # Several calls would read, change and write the same files.
     with files.locked(folder / ".publish.lock"):
         leaderboard = leaderboard_table.collect(workspace)
         hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}

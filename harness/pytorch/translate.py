@@ -524,6 +524,6 @@ def _check_equal(subject: str, network_tensor: Tensor | None, module_tensor: Ten
     if network_tensor.shape != module_tensor.shape:
         raise Untranslatable(f"the {subject} of the module have the shape {shape_text(tuple(module_tensor.shape))}")
     difference = (network_tensor - module_tensor).abs().max().item()
-    # Rejects NaN too.
+    # ``not <=`` in place of ``>``, so that NaN is rejected too.
     if not difference <= tolerance * max(1.0, module_tensor.abs().max().item()):
         raise Untranslatable(f"the {subject} of the module and of its translation differ by {difference:.3g}")

@@ -257,6 +257,7 @@ def _config(
     # A user's trainer cannot continue from a checkpoint. All starts are trained in a single job
     # (``Job.__post_init__``).
     has_rungs = not recipe.trainer and recipe.starts == 1
+    # Fixed validation groups of ``group_by`` decide the threshold only.
     is_of_copies = bool(data.validation_group_sizes) and not data.group_by
     has_effective_groups = is_of_copies or bool(data.group_folds)
     return StudyConfig(

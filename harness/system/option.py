@@ -84,6 +84,7 @@ class Option(Generic[_Accepted, _Value]):
     def checked(self, value: Any) -> Any:
         """Return a value converted as on the command line; None stands for the default. Raises UsageError."""
         if value is None:
+            # An empty environment variable counts as a missing one.
             environment_value = "" if self.envvar is None else os.environ.get(self.envvar, "")
             value = environment_value or self.default
         if value is None:

@@ -209,7 +209,7 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
     def add(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         by_channel = inputs[0].detach().double().transpose(0, 1)  # (channels, batch, ...)
-        # (means, values)
+        # (means, values): channels that share a mean are neighbours.
         values = by_channel.reshape(sums[norm].shape[1], -1)
         counts[norm] += values.shape[1]
         sums[norm] += torch.stack([values.sum(1), (values * values).sum(1)])

@@ -433,6 +433,7 @@ def _is_header(row: list[str]) -> bool:
     is_numbered_from_steps = row[1:] == [str(index) for index in range(len(row) - 1)] and _number(row[0]) is None
     if is_numbered_from_class or is_numbered_from_steps:
         return True
+    # An empty value or a question mark is a missing number, not a word.
     return len(row) > 1 and all(_number(value) is None and value.strip() not in ("", "?") for value in row[1:])
 
 

@@ -202,6 +202,7 @@ def _stacked(
         return np.zeros((0, 1, 1, 1)), channels
     arrays = [as_array(image) for image in images]
     if shape is None and channels == "last" and all(array.ndim > 1 for array in arrays):
+        # If any picture is coloured, grey pictures are repeated to three channels.
         deepest = max(array.shape[-1] for array in arrays)
         arrays = [np.repeat(array, deepest, axis=-1) if array.shape[-1] == 1 else array for array in arrays]
     for index, array in enumerate(arrays):
