@@ -20,7 +20,8 @@ from harness.system import files
 from harness.system.errors import DataError
 
 _SKETCH_SIZE = 32  # digests of each kind; parts with a tenth of all images in common share a digest in 97 % of cases
-# Grey levels by which a test part may become brighter or darker and keep its digests.
+# Grey levels by which a test part may become brighter or darker and keep its digests, even at the end of
+# the range.
 _BRIGHTNESS_CHANGE = 32
 _MIN_NUMBERS = 64  # of an image; smaller images often have equal differences of brightness by chance
 

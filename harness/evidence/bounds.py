@@ -21,13 +21,14 @@ from harness.system.terminal import counted
 from harness.training.result import Errors, finite
 
 VERIFIED_SEEDS = 5  # fewest seeds of a verified row
-# At most one simulated study in ten verifies a network below the target, with two looks per study, any test set and
-# seeds as in ``statistics.SEED_CONDITION`` (measurements/results/false-answers.json).
+# Confidence at the first look: at most one simulated study in ten verifies a network below the target, with two looks
+# per study, any test set and seeds as in ``statistics.SEED_CONDITION`` (measurements/results/false-answers.json).
 VERIFIED_CONFIDENCE = 0.98
 CONFIDENCE = 0.99  # of displayed bounds
 _MIN_RUN = 5  # seeds before a small chance makes an attempt futile
-# With both limits, a network whose true mean equals the target stops after 11 of 20 seeds on average. The chance to
-# pass falls by at most 0.3 points with 20 or 30 declared seeds and by up to 1.7 with 100 (diary 32).
+# An attempt with a smaller chance to pass is futile. With both limits, a network whose true mean equals the target
+# stops after 11 of 20 seeds on average. The chance to pass falls by at most 0.3 points with 20 or 30 declared seeds and
+# by up to 1.7 with 100 (simulated, diary 32).
 _MIN_CHANCE = 0.01
 _SIGNIFICANCE = 0.05  # of the one-sided test of a re-run against its record
 _NO_GROUPS = GroupErrors()

@@ -36,8 +36,8 @@ ALPHA = 0.05
 # Probability that any verification of a workspace on the same test images is false, for normal seeds.
 LOOK_ALPHA = 0.1
 ALPHA_SHARE = 0.2  # of the remaining probability, spent by each entry
-# ``ALPHA_SHARE * LOOK_ALPHA``. Rows of older lines, which state no probability, were all verified at this confidence;
-# the account charges them with the share that was due (``due_look_alpha``).
+# Probability of the first look, ``ALPHA_SHARE * LOOK_ALPHA``. Rows of older lines, which state no probability, were all
+# verified at this confidence; the account charges them with the share that was due (``due_look_alpha``).
 _FIRST_LOOK_ALPHA = round(1 - bounds.VERIFIED_CONFIDENCE, 9)
 
 # Difference of equal bounds, in percentage points: far above float rounding, far below one image in a hundred seeds.

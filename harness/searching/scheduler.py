@@ -32,8 +32,8 @@ RUNG_SHARES = (0.25, 0.5)
 # the rungs of five epochs, rounded up.
 _PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
 _OWN_RATIOS = 8  # completed runs from which the ratios of the study replace ``_PRIOR_RATIO``
-# Networks exempt from pruning, by hash. Only exempt runs give an unbiased rate of wrong prunings: the pruning rule has
-# selected all the rest.
+# By the hash, one network in this many is exempt from pruning. Only exempt runs give an unbiased rate of wrong
+# prunings: the pruning rule has selected all the rest.
 _EXEMPT_ONE_IN = 10
 _MIN_SHARE = 0.5  # least epochs of a shorter training, over the epochs until the rung (set by hand)
 

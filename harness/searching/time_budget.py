@@ -23,7 +23,7 @@ _NUMBER_MACS = 6.1  # per number of a map, through BN, rectifier, pooling and th
 _PARAMETER_MACS = 20.0  # per parameter, for the optimizer's step, in a batch of 32
 _POINTWISE_MACS = 1.9  # in addition, per multiply-add of a 1x1 kernel
 _GROUPED_MACS = 0.6  # in addition, per multiply-add of a depthwise or grouped kernel
-# An epoch on 60,000 training images over an epoch on the search split's 50,000.
+# Seconds of an epoch on all 60,000 training images over those of an epoch on the search split's 50,000.
 VERIFY_FACTOR = 1.2
 _MAX_VERIFY_SEEDS = 8  # of a verification
 _FAMILY_SECONDS = 30.0  # s, added to measured and estimated seconds, which shrinks the ratio towards 1
@@ -137,7 +137,7 @@ class Timing:
             self.slowdowns.setdefault(run.trial, []).append(self._slowdown(runs) or 1.0)
 
     def _slowdown(self, runs: Iterable[_Timed]) -> float | None:
-        """Corrected for the families; None without runs."""
+        """Return measured over estimated seconds of runs, corrected for the families; None without runs."""
         pairs = [(run.measured, run.estimated * self.family_factor(run.family)) for run in runs]
         estimate = math.fsum(estimate for _, estimate in pairs)
         return math.fsum(measured for measured, _ in pairs) / estimate if estimate else None
@@ -174,9 +174,10 @@ class TimeLeft:
     """Remaining time of a search, and the present pace of the trainings.
 
     Attributes:
-        longest_training: Longest training whose network can still be confirmed and verified; infinite for no limit.
-        seconds_left: Verification included; infinite for no limit.
-        elapsed: Seconds; 0 without a time limit.
+        longest_training: Seconds of the longest training whose network can still be confirmed and verified; infinite
+            for no limit.
+        seconds_left: Remaining seconds, verification included; infinite for no limit.
+        elapsed: Elapsed seconds of the search; 0 without a time limit.
         family_factors: ``Timing.family_factor`` by family; 1 for a missing family.
         spare_seconds: Seconds left after verifying the incumbent and, in case of a miss, a second confirmed network if
             there is one, or for two metrics after verifying the whole front; infinite without a time limit or a
@@ -204,8 +205,8 @@ class Effort:
     """Limits on the resources of a search; not part of the study's configuration.
 
     Attributes:
-        seconds: All sessions together, verification included; None for no limit.
-        trials: Without the baselines; None for no limit.
+        seconds: Time of all sessions together, verification included; None for no limit.
+        trials: Maximum number of trials without the baselines; None for no limit.
         engine: ``native``, ``torch``, or ``recorded`` for a table.
     """
 

@@ -38,21 +38,23 @@ CONFIDENCE = 0.80
 _SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
 VERIFY_SEEDS = 6  # of a predicted verification; with many workers up to 8 (``time_budget.verify_seeds``)
 _REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` without a refutation
-# Deviation between seeds, as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors (diary 52).
+# Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
+# (diary 52).
 SEED_SHARE = 0.08
-# Below, the squared share is inversely proportional to the number of errors (diary 124).
+# Fewest errors for which ``SEED_SHARE`` holds. Below, the squared share is inversely proportional to the number of
+# errors (diary 124).
 _COUNTED_ERRORS = 60.0
 MIN_COUNTED = 0.5  # errors assumed in place of 0 errors, which prove little on few images and have no logarithm
 _CONTINUITY = 0.5  # images, continuity correction of a count of errors (Yates 1934)
-# Bias of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole share if
-# networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
+# Selection bias of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole
+# share if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
-# Degrees of freedom of ``SEED_SHARE`` as the prior of the deviation between a few seeds (moderated variance, Smyth,
-# Statistical Applications in Genetics and Molecular Biology 3, 2004).
+# Degrees of freedom of ``SEED_SHARE`` as the prior of the standard deviation between a few seeds (moderated variance,
+# Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
 _SEED_FREEDOM = 20
-# Deviation between networks of the ratio of errors on unseen images to validation errors: 0.032 among five networks of
-# five to eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (diary 56 and 91). The larger value is
-# used.
+# Standard deviation between networks of the ratio of errors on unseen images to validation errors, as a share: 0.032
+# among five networks of five to eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (diary 56 and
+# 91). The larger value is used.
 _NETWORK_SHARE = 0.032
 # Squared relative deviation of the mean of a verification from the validation mean.
 _VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
@@ -61,8 +63,8 @@ _TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
 _TYPICAL_RUNS = 4  # weight of ``_TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
 
 
-BASELINE = "baseline"  # networks with which a search begins, because their training is cheap
-SURROGATE = "surrogate"  # networks that the surrogate model proposes; also the default sampler
+BASELINE = "baseline"  # origin of the networks with which a search begins, because their training is cheap
+SURROGATE = "surrogate"  # origin of the networks that the surrogate model proposes; name of the default sampler
 
 
 def is_linear(origin: str, network: Architecture) -> bool:
@@ -99,8 +101,9 @@ class NetworkState(StrEnum):
 # If the search ends before the shorter training, a network stays shortened.
 _BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING, NetworkState.SHORTENED)
 _UNVERIFIED = tuple(state for state in NetworkState if not state.is_verified)
-# From any other state, the event changes nothing. Logs of older programs may lack events, so confirmations, refutations
-# and verdicts do not depend on earlier events. Only a further verdict changes a verdict.
+# States from which an event of the log leads to a state; from any other state, the event changes nothing. Logs of older
+# programs may lack events, so confirmations, refutations and verdicts do not depend on earlier events. Only a further
+# verdict changes a verdict.
 TRANSITIONS: Mapping[NetworkState, Sequence[NetworkState]] = {
     NetworkState.TRAINING: _BEFORE_A_RUN,  # the first run reached a rung
     NetworkState.SHORTENED: _BEFORE_A_RUN,
@@ -196,7 +199,7 @@ class Candidate:
 
     @property
     def most_seeds(self) -> int:
-        """A seed per fold of groups, as further seeds show no further groups; else ``MAX_SEEDS``."""
+        """Most fresh seeds: a seed per fold of groups, as further seeds show no further groups; else ``MAX_SEEDS``."""
         return MAX_SEEDS if self.groups is None else self.groups.folds
 
     @property
@@ -490,7 +493,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 
     def errors_of(candidate: Candidate, first: Result) -> float:
         images = first.required_validation.images
-        # As in ``fresh_pct``.
+        # A failed fresh run has the accuracy of guessing, as in ``fresh_pct``.
         guesses = Errors(round((1 - candidate.guessing_pct / 100) * images), images)
         evaluations = [guesses if run.validation is None else run.validation for run in candidate.fresh_runs or [first]]
         # Folds may have different sizes.
@@ -507,7 +510,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
         # First runs validate on folds of different sizes.
         rank = (first.status is not Status.COMPLETE, errors / first.required_validation.images, candidate.order)
         usable.append((rank, errors, candidate, first))
-    # After each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
+    # Called after each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
     for (is_at_rung, _, _), errors, candidate, first in sorted(usable, key=lambda item: item[0]):
         if not candidate.is_confirmed:
             size = first.required_validation.images

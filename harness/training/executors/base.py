@@ -36,7 +36,7 @@ class DataLocation:
 class Limits:
     """Limits of a training."""
 
-    seconds: float = 3600.0  # of all jobs of the training together
+    seconds: float = 3600.0  # wall-clock time of all jobs of the training together
     memory_mb: float = 4096.0  # memory of the process, MiB
 
 
@@ -55,7 +55,7 @@ class JobFailed:
     job: Job
     status: Status  # ``timed_out``, ``out_of_memory`` or ``crashed``
     message: str
-    error_type: type[HarnessError] = HarnessError  # if the failure ends the operation
+    error_type: type[HarnessError] = HarnessError  # raised if the failure ends the operation
 
 
 WorkerEvent = JobEnded | JobFailed
@@ -123,7 +123,7 @@ def feed(
             if (job := next_job()) is not None:
                 executor.submit(job)
                 has_submitted = True
-                # The choice of the next job may take seconds.
+                # The choice of the next job may take seconds, so the events come first.
                 yield executor.wait(0.0)
         is_busy = any(slot.job is not None for slot in executor.slots())
         if not is_busy and not has_submitted:

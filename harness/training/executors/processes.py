@@ -39,7 +39,7 @@ from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
 _DEVICE_LOST = 86  # exit code of a worker whose GPU context may be lost; the worker is replaced
-_BEGIN_SECONDS = 60.0  # in which a job moves to a new process if its process ends before the job begins
+_BEGIN_SECONDS = 60.0  # time in which a job moves to a new process if its process ends before the job begins
 _LOST_SECONDS = 300.0  # for a worker to begin a job; a stopped process (SIGSTOP) never begins
 _M_TRIM_THRESHOLD = -1  # parameter of mallopt (glibc, malloc.h)
 _M_MMAP_THRESHOLD = -3  # parameter of mallopt (glibc, malloc.h)
@@ -57,7 +57,7 @@ class _Worker:
     job: Job | None = None  # the present job; None if idle
     future: Future[WorkerEvent] = field(default_factory=Future)  # outcome of the present job
     has_begun: bool = False  # the process has taken the job
-    since: float = 0.0  # of submission or, later, begin, on the monotonic clock
+    since: float = 0.0  # time of the submission or, later, of the begin, on the monotonic clock
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class Processes(Executor):
     def _event(self, worker: _Worker) -> WorkerEvent | None:
         """Return the event of a job that has ended or is late, and make the worker idle, with a new process if needed.
 
-        None if the job was given to a new process.
+        The result is None if the job was given to a new process.
 
         Raises:
             DataError, OtherCode, StorageError: Raised by the job (``train``); no further job could run.
@@ -135,7 +135,7 @@ class Processes(Executor):
             ending = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
             message = f"the worker process ended with {ending}"
         except (BrokenProcessPool, TimeoutError):
-            # Then the future is not done, and ``_is_late`` is true.
+            # TimeoutError: the future is not done, so ``_is_late`` is true.
             if worker.pool.active and worker.has_begun:
                 status = Status.TIMED_OUT
                 message = f"training exceeded the time limit of {self.limits.seconds:.0f} s"
@@ -215,19 +215,19 @@ def _begin(source: DataLocation) -> None:
     # A Python handler, as Pebble's, does not run inside the native engine.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     settle()
-    # While the coordinator proposes a network. If that fails, the first job tries again and reports.
+    # Load the data while the coordinator proposes a network. If that fails, the first job tries again and reports.
     with contextlib.suppress(Exception):
         _data(source)
 
 
 def settle() -> None:
     """Configure this process for training: freed memory is kept for the next step."""
-    # The first call imports the compiler of torch (1 s, 72 MiB), in order to exempt the method from compilation
-    # (``torch._disable_dynamo``). Trainings call the methods outside of compiled code.
+    # The first call of a method of ``_UNCOMPILED`` imports the compiler of torch (1 s, 72 MiB), in order to exempt the
+    # method from compilation (``torch._disable_dynamo``). Trainings call these methods outside of compiled code.
     for method in _UNCOMPILED:
         original = inspect.unwrap(method)
         vars(original)["__dynamo_disable"] = original
-    # glibc returns large blocks to the kernel at once; clearing new pages took a tenth of a training step.
+    # By default glibc returns large blocks to the kernel at once; clearing new pages took a tenth of a training step.
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
@@ -294,7 +294,7 @@ def _limited(job: Job, memory_mb: float) -> Iterator[None]:
     if not facts.keys() >= {"VmData", "RssAnon"}:  # not Linux
         yield
         return
-    # Such as "123 kB" (proc(5)), where kB means 1,024 bytes.
+    # Texts such as "123 kB" (proc(5)), where kB means 1,024 bytes.
     reserved_bytes, touched_bytes = (int(facts[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))
     limit = int(memory_mb * 2**20)
     if touched_bytes > limit:
