@@ -46,7 +46,7 @@ _BY_HAND_HINT = "set the option data or HARNESS_DATA to a folder that contains t
 _SYSTEM = Path("/usr/share/datasets")  # folder of Debian's data set packages
 _READ_AGAIN_HINT = "remove the folder and read the source again"
 USER_FILES = ("train.npz", "test.npz")  # of a user data set: training and validation images, test images
-# By the third byte of an IDX file (see ``idx_array``).
+# NumPy's data type by the third byte of an IDX file (see ``idx_array``).
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 

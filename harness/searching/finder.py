@@ -76,7 +76,7 @@ _MAX_AT_ONCE = 4  # largest batch for trainings that are faster than an optimiza
 _MAX_OBSERVATIONS = 1_500  # the time of a fit grows with the cube of the number
 # Errors at the centre of the features without a prior, relative to the allowed errors.
 _PRIOR_ERROR_FACTOR = 1.5
-# Deviation added to the log errors of a run that ended at a rung, as the final errors are extrapolated.
+# Standard deviation added to the log errors of a run that ended at a rung, as the final errors are extrapolated.
 _RUNG_DOUBT = 0.15
 
 

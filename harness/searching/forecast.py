@@ -27,7 +27,7 @@ from harness.system.terminal import duration_text
 
 QUANTILES = (0.05, 0.5, 0.95)  # bounds of a 90 % interval and the median
 _DRAWS = 2_000  # draws from the space; takes half a second
-# Deviation of log parameters between the answers of equal searches with different seeds (diary 123).
+# Standard deviation of log parameters between the answers of equal searches with different seeds (diary 123).
 _ANSWER_DEVIATION = 0.23
 # Trainings until a network is confirmed, in the time of the fastest network with a chance of 50 % (by hand, diary 150).
 _TRAININGS = 8

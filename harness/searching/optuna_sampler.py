@@ -148,7 +148,8 @@ def _random(seed: int, space: SearchSpace, hashes: Container[str]) -> BaseSample
 
 
 _NSGA2 = "nsga2"
-# By seed, space with all present limits, and hashes of networks proposed earlier; only evolution uses the latter.
+# Factories of samplers, from a seed, the space with all present limits, and the hashes of networks proposed earlier;
+# only evolution uses the space and the hashes.
 # ``SURROGATE`` has an Optuna study only if an ablation of the bench disables the surrogate model.
 SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] = {
     "tpe": _tpe,

@@ -212,7 +212,7 @@ def product_weights(kernel: Integers, form: KernelForm) -> Integers:
     """Return the weights of a kernel, (filters, rows, columns, channels); factors are multiplied out."""
     if form.factors is None:
         return kernel
-    # As stored by ``_integer_weights``.
+    # As stored by ``_integer_weights``: the factors per channel, then the factors per pose.
     by_channel = kernel[..., : -form.poses, None]
     by_pose = kernel[..., None, -form.poses :]
     products: Integers = (by_channel * by_pose).reshape(len(kernel), 1, 1, -1)
@@ -340,7 +340,7 @@ class _Converter:
         return sums
 
     def slope(self, step: IntegerStep) -> float | None:
-        """On numbers below zero; None without a slope."""
+        """Return the factor of the rectifier on numbers below zero; None without a slope."""
         if step.rectifier is None or step.rectifier.form.slope_attribute is None:
             return None
         number = getattr(_module_at(self.network, step.rectifier.path), step.rectifier.form.slope_attribute)

@@ -46,14 +46,14 @@ class Recipe:
     # multiplies by ``step_factor``.
     schedule: Literal["linear", "constant", "step", "cosine"] = "linear"
     warmup: _ZeroToOne = 0.2  # share of all steps in which the rate rises linearly from a tenth
-    step_epochs: tuple[int, ...] = ()  # after which schedule ``step`` drops the rate
+    step_epochs: tuple[int, ...] = ()  # epochs after which schedule ``step`` drops the rate
     step_factor: _ZeroToOne = 0.1  # factor on the rate at each drop
     label_smoothing: _ZeroToOne = 0.0  # share of the target probability, spread over all classes
     augmented_share: _ZeroToOne = 0.7  # probability that an image is augmented at all
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # largest angle, in both directions
-    shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0  # along each axis
+    shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0  # largest shift along each axis, in pixels
     scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1  # largest relative change of each axis
-    shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # of the horizontal axis, a slope
+    shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # largest shear of the horizontal axis, a slope
     average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998  # per step, of weights and BN statistics; 0: off
     average_start: _ZeroToOne = 0.1  # share of all steps before averaging begins
     # The defaults of ``torch``, or normal weights scaled by fan-in (``kaiming``; He et al., arXiv 1502.01852).

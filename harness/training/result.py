@@ -182,7 +182,7 @@ class Result:
     seed_index: int  # among the seeds of the purpose
     seed: int
     status: Status
-    message: str = ""  # of a failure
+    message: str = ""  # description of a failure
     history: tuple[Epoch, ...] = ()  # of long runs a sample (``history_sample``)
     validation_errors: int | None = None  # after the latest epoch; None if not evaluated
     validation_soft_errors: float | None = None  # ``Evaluation.soft_errors`` after the latest epoch

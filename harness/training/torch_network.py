@@ -20,7 +20,7 @@ from harness.spaces.space_errors import SearchSpaceError
 from harness.training.recipe import Recipe
 from harness.training.user_modules.execution import SeededModule, built
 
-# In ``vain_op``: a relu before a wide maxpool may change the output in some draws only.
+# Draws of weights in ``vain_op``: a relu before a wide maxpool may change the output in some draws only.
 _VAIN_DRAWS = 32
 
 
@@ -284,7 +284,7 @@ def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, 
     ``pixels`` are floating-point, (n, channels, rows, columns), on the scale from 0 to 1 of ``mean`` and ``deviation``.
     """
     if len(mean) == 1:
-        # As in all records: a GPU rounds a division by a tensor differently.
+        # Plain numbers as in all records: a GPU rounds a division by a tensor differently.
         return pixels.sub_(mean[0]).div_(deviation[0])
 
     def by_channel(values: tuple[float, ...]) -> Tensor:

@@ -79,7 +79,7 @@ class Training:
     device: torch.device
     state: list[Tensor]  # of the network itself, not copies (``state_tensors``)
     rounded_kernels: list[Tensor]  # rounded by each step (``rounded_kernels``)
-    step: int = 0  # so far
+    step: int = 0  # training steps so far
     seconds: float = 0.0  # so far, without evaluation
     engine: Engine | None = None  # None if torch trains
     native: NativeProgram | None = None  # made at first use

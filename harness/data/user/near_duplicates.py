@@ -37,7 +37,7 @@ class NearKeys(NamedTuple):
 
     Attributes:
         keys: Key per picture, bytes (images,): the least digest of the connected component of near-duplicates.
-        levels: Largest root mean square of the difference of a pair, in grey levels (``_copy_levels``).
+        levels: Largest root mean square of the difference of a pair, in grey levels of 256 (``_copy_levels``).
         dropped_pairs: Pairs within ``_NEAR_LEVELS`` with a larger difference.
     """
 

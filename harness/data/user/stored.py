@@ -349,7 +349,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     overlap = _overlap(source, options, table, images)
     remarks += _remarks(source, table, images)
     duplicates = _duplicates(table, images.pixel_digests)
-    # To save memory.
+    # To save memory, the numbers are freed when no longer needed, and the pixels when the parts hold copies.
     table.numbers.clear()
     scale = images.scale
     unlocked_part, locked_part, groups = _parts_to_write(table, images, fold, is_used, balanced=options.balanced)

@@ -23,7 +23,7 @@ from harness.system.terminal import counted
 Array: TypeAlias = np.ndarray[Any, Any]
 _MAX_BYTES = 2**31
 _LONG = 4  # length over width from which images may be series with channels
-# By file ending. Some further formats start external programs, such as PostScript.
+# Pillow's format by file ending. Some further formats start external programs, such as PostScript.
 _FORMATS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
