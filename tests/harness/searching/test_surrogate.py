@@ -422,9 +422,9 @@ def test_own_trainings_are_complete_runs_of_all_studies_on_equal_images(tmp_path
     repeat = run(9, 77, seed=1, study="second")
     write_study(
         home.study("first"),
-        run(0, 70, seed=1),
+        run(0, 70, seed=1, validation_soft_errors=110.0),
         run(1, 81, seed=2),
-        run(2, 300, seed=3, recipe=short_recipe, validation_size=20_000),
+        run(2, 300, seed=3, recipe=short_recipe, validation_size=20_000, validation_soft_errors=500.0),
         run(3, 60, seed=4, status=Status.PRUNED),
         run(4, None, seed=5),
         run(5, 60, seed=6, recipe=replace(short_recipe, weight_decay=0.0)),
@@ -437,6 +437,8 @@ def test_own_trainings_are_complete_runs_of_all_studies_on_equal_images(tmp_path
     assert damage == []
     assert prior_trainings("shipped", home, "mnist-5k", CONFIG.data_hash) == (prior_of_package("mnist-5k"), [])
     own_trainings = {item.epochs: item for item in trainings if item.dataset is None}
+    # Per 10,000 images; none if a run lacks soft errors.
+    assert (own_trainings[3].soft_errors, own_trainings[Recipe().epochs].soft_errors) == (250.0, None)
     foreign = [item for item in trainings if item not in prior_of_package("mnist-5k") and item.dataset is not None]
     assert len(trainings) == len(prior_of_package("mnist-5k")) + 3
     assert [(item.errors, item.dataset and item.dataset.name) for item in foreign] == [(60.0, "fashion-mnist")]

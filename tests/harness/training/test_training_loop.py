@@ -34,7 +34,7 @@ from harness.training.native import engine as engine_module
 from harness.training.native.engine import Engine
 from harness.training.recipe import Recipe
 from harness.training.torch_network import Images, normalised
-from harness.training.training_loop import Evaluation, Training, best_start, start
+from harness.training.training_loop import Evaluation, Training, best_start, class_probabilities, start
 from tests.factories import make_images
 from tests.harness.training.native.networks import ACROSS
 
@@ -226,6 +226,12 @@ def test_final_network_has_weights_of_integer_network():
     for kernel, weights in zip(integers.kernels, rounded_kernels(network, integers.plan), strict=True):
         stored = weights.detach().reshape(len(weights), -1, *kernel.shape[1:3]).permute(0, 2, 3, 1).numpy()
         np.testing.assert_allclose(stored * 7 / np.abs(stored).max(), kernel, atol=1e-4)
+    # Without the scale of the integer logits, all probabilities would be 0 or 1.
+    images = make_squares(64)
+    chances = class_probabilities(network, run.architecture, images.pixels, images, "int8")
+    soft_errors = (1 - chances[range(64), images.labels]).sum().item()
+    assert run.evaluation(images).soft_errors == pytest.approx(soft_errors, rel=1e-4)
+    assert abs(soft_errors - round(soft_errors)) > 1e-3
 
 
 def test_run_diverges_at_loss_that_is_not_finite():
