@@ -34,9 +34,9 @@ LINES = {
     "harness/toy": 513,
     "harness/training": 3_560,
     "measurements": 4_068,
-    "tests": 30_238,
+    "tests": 30_242,
 }
-LIMITS = {"public names": 1_105, "files": 1_207}
+LIMITS = {"public names": 1_105, "files": 1_208}
 
 
 def project_files() -> list[Path]:

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import pytest
 from harness import cli
 from harness.cli import run
 from tests.conftest import REPOSITORY
+from tests.processor_time import relative_processor_time
 
 NETWORK = "conv3x3(4) | gap | linear(10)"
 
@@ -129,21 +129,15 @@ def test_internal_error_has_traceback_and_a_single_document(
 # Help -------------------------------------------------------------------------------------------------------
 
 
-def test_help_imports_no_heavy_library_and_takes_less_than_400_ms():
+def test_help_is_fast_and_imports_no_heavy_library():
     command = [sys.executable, "-X", "importtime", "-m", "harness", "--help"]
     process = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
     modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in process.stderr.splitlines()}
     assert "click" in modules
     assert not modules & {"torch", "optuna", "pandas", "matplotlib", "scipy", "lark", "sqlalchemy", "numpy"}
 
-    seconds = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "harness", "--help"], capture_output=True, check=True, cwd=REPOSITORY)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # The minimum of five processor times is independent of further processes and cold caches.
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(seconds) < 0.4
+    # 0.4 s on a machine on which the imports take 0.08 s.
+    assert relative_processor_time("-m", "harness", "--help") < 5
 
 
 # Streams and signals ----------------------------------------------------------------------------------------
