@@ -182,9 +182,9 @@ def _measured(network: RecordedNetwork, name: str, flag: str, files: dict[str, s
     buffer_bytes = sum(size for symbol, size in sizes if _BUFFERS.match(symbol)) or plan.arena_bytes
     costs = []
     for chip, (flags, link_flags) in _C_LIBRARIES.items():
-        known = CHIP_FAMILIES[chip]
-        all_link_flags = (*known.link_flags, *link_flags, "-lm", "-lc", "-lgcc")
-        family = replace(known, flags=(*known.flags, *flags), link_flags=all_link_flags)
+        plain_family = CHIP_FAMILIES[chip]
+        all_link_flags = (*plain_family.link_flags, *link_flags, "-lm", "-lc", "-lgcc")
+        family = replace(plain_family, flags=(*plain_family.flags, *flags), link_flags=all_link_flags)
         try:
             emulation = emulate(library, network.pixels[:_CHIP_IMAGES].numpy(), family, flag, write)
         except DeviceError as error:

@@ -80,8 +80,8 @@ def _check_path(option: str, path: Path, format_: Format) -> None:
 
 def _check_options(options: Mapping[str, object], formats: Mapping[str, Format]) -> None:
     """Raise UsageError for an option of a format that is not requested."""
-    supported = {name for format_ in formats.values() for name in format_.options}
-    for option in [name for name, value in options.items() if value is not None and name not in supported]:
+    option_names = {name for format_ in formats.values() for name in format_.options}
+    for option in [name for name, value in options.items() if value is not None and name not in option_names]:
         for name in doors.names(Door.FORMATS) - guests(Door.FORMATS).keys():
             with suppress(DeviceError):
                 if reason := format_of(name).options.get(option):

@@ -101,9 +101,9 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
                 f"data set {spec.name} was stored by an earlier version without groups of copies", hint=hint
             )
         return spec.name
-    options_used = options_of_path(text) if options is None else options
-    source = source_at(Path(text), options_used.shape, options_used.group_by)
-    spec = _store(replace(source, name=name or source.name), options_used)
+    source_options = options_of_path(text) if options is None else options
+    source = source_at(Path(text), source_options.shape, source_options.group_by)
+    spec = _store(replace(source, name=name or source.name), source_options)
     if options is not None:
         _remember(text, spec.name, options)
     return spec.name
