@@ -13,6 +13,8 @@ reads tables of ``harness bench table`` with soft errors and writes a JSON docum
   mean over the seeds.
 - ``ratio``: mean of count / soft errors over the networks, its standard deviation between networks, and the part of
   this deviation that is noise.
+- ``final_over_rung``: final errors over errors at the rung, median and standard deviation of the logarithm.
+- ``mean_count_by_seed``: mean count, plus ``PSEUDO_COUNT``, of all networks by seed.
 """
 
 from __future__ import annotations
@@ -114,11 +116,21 @@ def ratio_of(runs: Runs) -> dict[str, float]:
     }
 
 
+def final_ratios(runs: Runs, last: Runs) -> dict[str, tuple[float, float]]:
+    """Return final over rung of counts and soft errors: the median, and the standard deviation of the logarithm."""
+    ratios = {}
+    for column, name in enumerate(("count", "soft")):
+        differences = last.logs[:, :, column] - runs.logs[:, :, column]
+        ratios[name] = (float(np.exp(np.median(differences))), float(differences.std()))
+    return ratios
+
+
 def analysis(table: Table) -> dict[str, Any]:
     """Return the figures of a table as plain JSON values."""
     seeds = min(len(by_seed) for by_seed in table.runs.values())
     assert seeds >= MIN_SEEDS, f"the table {table.facts.name} has a network with a single seed"
     parts = []
+    last = runs_of(table, table.facts.rungs[-1], seeds)
     for rung in table.facts.rungs:
         runs = runs_of(table, rung, seeds)
         _, noise = others(runs)
@@ -135,6 +147,9 @@ def analysis(table: Table) -> dict[str, Any]:
                     name: rank_correlation(runs, column) for column, name in enumerate(("count", "soft", "loss"))
                 },
                 "ratio": ratio_of(runs),
+                "final_over_rung": final_ratios(runs, last),
+                # With folds of images, each seed validates on another fold.
+                "mean_count_by_seed": np.exp(runs.logs[:, :, 0]).mean(axis=0).tolist(),
             }
         )
     facts = table.facts

@@ -33,10 +33,10 @@ LINES = {
     "harness/system": 1_444,
     "harness/toy": 513,
     "harness/training": 3_560,
-    "measurements": 4_068,
+    "measurements": 4_077,
     "tests": 30_242,
 }
-LIMITS = {"public names": 1_105, "files": 1_208}
+LIMITS = {"public names": 1_105, "files": 1_209}
 
 
 def project_files() -> list[Path]:
