@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from harness.data.training_images import ImageData
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import Record, read, read_recorded
 from harness.exports.c_library import Library
-from harness.exports.emulated import ChipFamily, Emulation, emulate
+from harness.exports.chip_families import ChipFamily
+from harness.exports.compiled import write_files
+from harness.exports.emulated import Emulation, emulate
 from harness.exports.onnx import integers_to_onnx, to_onnx
 from harness.spaces.integer_plan import WIDE_BITS, integer_plan
 from harness.spaces.network import Architecture
@@ -50,19 +53,25 @@ def _integer_library(network: TorchNetwork, architecture: Architecture, spec: Da
     return Library(network=integers, dataset=spec, examples=images.pixels[:1].numpy(), title=str(architecture))
 
 
-def checked_emulation(library: Library, family: ChipFamily, flag: str | None = None) -> Emulation:
+def checked_emulation(
+    library: Library,
+    family: ChipFamily,
+    flag: str | None = None,
+    write: Callable[[Library, Path], None] = write_files,
+) -> Emulation:
     """Run the examples of a library on an emulated chip.
 
     Args:
         library: Network as a C library.
         family: Family of the chip.
-        flag: Optimisation flag of the compiler; None for the flag of the library's Makefile.
+        flag: Optimisation flag of the compiler; None for the flag of the family.
+        write: See ``emulate``.
 
     Raises:
         DeviceError: A tool is missing, the network does not fit, or the program fails.
         HarnessError: The logits differ from the reference.
     """
-    emulation = emulate(library, library.examples, family, flag)
+    emulation = emulate(library, library.examples, family, flag, write)
     if not np.array_equal(emulation.logits, integer_logits(library.network, library.examples)):
         raise HarnessError(f"the logits of {library.title} differ on an emulated chip ({' '.join(family.flags)})")
     return emulation

@@ -6,14 +6,15 @@ the C for size (``-Os``) and for speed (``-O2``). The coefficients minimise the 
 not negative. ``--judge`` prints the errors for the other networks. Requires the cross compilers and emulators that
 CONTRIBUTING lists, and ``qemu-system-arm`` with the boards ``mps2-an385`` and ``mps2-an386``.
 
-With ``--packed``, networks of the other set run with weights of 3, 5 and 6 bits instead, and the additional
-instructions per weight that is unpacked (``Repetitions.unpacked``) are printed.
+With ``--packed``, networks of the other set run with weights of 3, 5 and 6 bits instead, and the instructions per
+weight that is unpacked and, for speed, per multiply-add (``unpacked`` and ``paired`` in ``Repetitions``) are printed.
 
     python -m measurements.instructions [--measure] [--judge] [--packed]
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sys
@@ -27,7 +28,7 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 
 from harness.exports.c_library import Library
-from harness.exports.emulated import CHIP_FAMILIES
+from harness.exports.chip_families import CHIP_FAMILIES
 from harness.spaces.catalog import space
 from harness.spaces.cores import CORES, Repetitions
 from harness.spaces.fast_kernels import Optimisation
@@ -43,27 +44,23 @@ _MACS = (100_000, 1_500_000)  # least and largest multiply-adds of a network
 _SETS = {"fit": (0, 80), "judged": (1, 30)}  # seed and number of networks of each set
 _PACKED_BITS = (3, 5, 6)  # bits of a weight in the measurement of packed weights
 _PACKED_NETWORKS = 4  # networks in this measurement
-_JUDGED_ONLY = ("cortex-m3",)  # cores without a fit: the Cortex-M3 has the coefficients of the Cortex-M4
-_ARM = CHIP_FAMILIES["Cortex-M0"]
+_AS_M4 = "cortex-m3"  # core whose code for size has the coefficients of the Cortex-M4
 _RISC_V = CHIP_FAMILIES["RV32IMC"]
 _AVR = CHIP_FAMILIES["ATmega328P"]
 _RV32EC = tuple(flag.replace("rv32imc", "rv32ec").replace("ilp32", "ilp32e") for flag in _RISC_V.flags)
 
-
-def _board(core: str, board: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return flags of the compiler and command of the emulator for a Cortex-M on a board of Arm."""
-    flags = tuple(flag.replace("cortex-m0", core) for flag in _ARM.flags)
-    emulator = ("qemu-system-arm", "-M", board, "-semihosting", "-nographic", "-icount", "shift=0", "-kernel")
-    return flags, emulator
-
-
-_M3, _M3_BOARD = _board("cortex-m3", "mps2-an385")
-_M4, _M4_BOARD = _board("cortex-m4", "mps2-an386")
+_M4 = CHIP_FAMILIES["Cortex-M4"]
 _EMULATED_FAMILIES = {
-    "cortex-m0": _ARM,
+    "cortex-m0": CHIP_FAMILIES["Cortex-M0"],
     "rv32imc": _RISC_V,
-    "cortex-m3": replace(_ARM, flags=_M3, emulator=_M3_BOARD),
-    "cortex-m4": replace(_ARM, flags=_M4, emulator=_M4_BOARD),
+    "cortex-m3": replace(
+        _M4,
+        flags=tuple(flag.replace("cortex-m4", "cortex-m3") for flag in _M4.flags),
+        speed_flag="-O2",
+        emulator=tuple(word.replace("an386", "an385") for word in _M4.emulator),
+    ),
+    "cortex-m4": _M4,
+    "cortex-m55": CHIP_FAMILIES["Cortex-M55"],
     "rv32ec": replace(_RISC_V, flags=_RV32EC, link_flags=(*_RISC_V.link_flags, "-march=rv32eac")),
     # More memory than an ATmega328P, so that images of MNIST fit.
     "avr": replace(
@@ -105,7 +102,7 @@ def measure() -> None:
     networks = list(draw_networks())
     for core, family in _EMULATED_FAMILIES.items():
         for name, network, library in networks:
-            if (network, core) in known or (name == "fit" and core in _JUDGED_ONLY):
+            if (network, core) in known:
                 continue
             row: dict[str, str | int] = {"set": name, "core": core, "architecture": network}
             try:
@@ -161,24 +158,38 @@ def errors(core: str, optimise: Optimisation, name: str = "judged") -> npt.NDArr
 
 
 def measure_packed(core: str) -> None:
-    """Print the additional instructions, or cycles, per unpacked weight for networks of the judged set on a core.
+    """Print the instructions, or cycles, for packed weights of networks of the judged set on a core.
 
+    For size, the median of the additional instructions per weight that is unpacked; for speed, the coefficients
+    ``paired`` and ``unpacked``, fitted to the instructions that the other coefficients of ``chips.toml`` leave.
     Networks that are too large or too slow for the emulated chip are left out.
     """
-    extra = []
+    sizes: list[float] = []
+    works: list[tuple[float, float]] = []
+    rest: list[float] = []
+    speed = CORES[core].costs(Optimisation.SPEED)
+    known = replace(speed, cycles=replace(speed.cycles or Repetitions(), paired=0, unpacked=0))
     for row in rows_of("judged", core)[:_PACKED_NETWORKS]:
         architecture = parse_network(row["architecture"])
-        for bits in _PACKED_BITS:
-            library = random_library(architecture, bits)
+        macs = analyse(architecture, MNIST).macs
+        for bits, optimise in itertools.product(_PACKED_BITS, Optimisation):
+            library = replace(random_library(architecture, bits), optimise=optimise)
             try:
                 result = checked_emulation(library, _EMULATED_FAMILIES[core])
             except DeviceError as error:
                 print(f"{core}, {bits} bits, {architecture}: {error.message}")
                 continue
-            unpacked = Repetitions.of(library.network.plan, Optimisation.SIZE).unpacked
-            extra.append((result.work - row[Optimisation.SIZE.value]) / unpacked)
-            print(f"{core}, {bits} bits, {unpacked:,} weights: {extra[-1]:.2f} per weight; code {result.code_bytes}")
-    print(f"{core}: median {np.median(extra):.4g} per weight", flush=True)
+            repetitions = Repetitions.of(library.network.plan, optimise)
+            if optimise is Optimisation.SIZE:
+                sizes.append((result.work - row[optimise.value]) / repetitions.unpacked)
+            else:
+                estimate = replace(CORES[core], speed=known).cycles_per_image(library.network.plan, macs, optimise)
+                works.append((repetitions.paired / result.work, repetitions.unpacked / result.work))
+                rest.append((result.work - estimate) / result.work)
+            print(f"{core}, {bits} bits, {optimise}: {result.work:,}; code {result.code_bytes}")
+    (paired, unpacked), residual = nnls(np.array(works), np.array(rest))
+    print(f"{core}, size: unpacked {np.median(sizes):.4g}")
+    print(f"{core}, speed: paired {paired:.4g}, unpacked {unpacked:.4g}, residual {residual:.2g}", flush=True)
 
 
 def main() -> None:
@@ -193,7 +204,7 @@ def main() -> None:
         for optimise in Optimisation:
             if "--judge" in sys.argv:
                 print(f"{core}, {optimise}: {_errors(errors(core, optimise))}")
-            elif core not in _JUDGED_ONLY:
+            elif (core, optimise) != (_AS_M4, Optimisation.SIZE):
                 print(f"cycles = {{ {_fit(core, optimise)} }}")
 
 

@@ -18,9 +18,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from harness.exports.c_library import Library
+from harness.exports.c_library import Library, emulated_program
+from harness.exports.chip_families import CHIP_FAMILIES, ChipFamily
 from harness.exports.compiled import write_files
-from harness.exports.emulated import CHIP_FAMILIES, ChipFamily, emulated_program
 from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.network import analyse
 from harness.spaces.notation import parse_network

@@ -31,8 +31,9 @@ import torch
 
 from harness.data.training_images import load
 from harness.exports.c_library import Library
+from harness.exports.chip_families import CHIP_FAMILIES
 from harness.exports.compiled import compile_runner, run_logits, write_files
-from harness.exports.emulated import CHIP_FAMILIES, emulate
+from harness.exports.emulated import emulate
 from harness.spaces.fast_kernels import Optimisation
 from harness.system.errors import DeviceError
 from harness.training.integer import integer_logits

@@ -20,23 +20,23 @@ LINES = {
     "harness/commands": 1_177,
     "harness/data": 2_577,
     "harness/evidence": 2_012,
-    "harness/exports": 1_364,
-    "harness/interface": 2_234,
+    "harness/exports": 1_586,
+    "harness/interface": 2_244,
     "harness/loggers": 96,
     "harness/pages": 1_611,
     "harness/publication": 256,
     "harness/pytorch": 694,
     "harness/searching": 4_192,
-    "harness/spaces": 2_975,
+    "harness/spaces": 3_159,
     "harness/storage": 238,
     "harness/studies": 1_025,
     "harness/system": 1_444,
     "harness/toy": 513,
     "harness/training": 3_560,
-    "measurements": 4_077,
-    "tests": 30_242,
+    "measurements": 4_436,
+    "tests": 30_653,
 }
-LIMITS = {"public names": 1_105, "files": 1_209}
+LIMITS = {"public names": 1_114, "files": 1_220}
 
 
 def project_files() -> list[Path]:

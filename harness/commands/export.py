@@ -35,7 +35,9 @@ def export(as_json: bool, **arguments: Any) -> int:
     download the data set, train.npz and test.npz contain the images, and this read of the test set is logged.
 
     With --chip a folder of C is written only if the network fits the chip; manifest.json then states the fit. Without
-    --optimise, the C is optimised for speed if this code fits the chip too, else for size.
+    --optimise, the C is optimised for speed if this code fits the chip too, else for size. With --profile the command
+    also prints instructions, share and bytes of each layer on emulated cores whose compilers and emulators are
+    installed, as 'make profile' in the folder does, and names the layer with most instructions.
 
     \b
     harness export eab8ff --onnx digits.onnx

@@ -21,6 +21,7 @@ from harness.exports.c_library import EXAMPLES, Library, c_name, files_of
 from harness.exports.compiled import ForeignProgram, compile_runner, find_compiler, run_logits, write_files
 from harness.exports.emulated import chip_costs
 from harness.exports.integer_plan_json import page_json
+from harness.exports.profile import profile_of, profile_text
 from harness.exports.tryout_page import render
 from harness.interface.formats import Files, Format
 from harness.interface.weights import NetworkSeed, TrainedNetwork
@@ -48,15 +49,20 @@ class _C(Format):
 
     Attributes:
         fit: Resources of the network on the target chip of ``--chip``; None without a target chip.
+        profile: Whether to measure each layer on emulated chips.
     """
 
     is_folder = True
     options: ClassVar[Mapping[str, str]] = {
         "chip": "only the C code runs on chips",
         "optimise": "only the C code has variants for size and speed",
+        "profile": "only the C code runs on emulated chips",
+        "stream": "only the C code takes images row by row",
     }
     fit: Fit | None = None
     optimise: Optimisation = Optimisation.SIZE
+    profile: bool = False
+    stream: bool = False
 
     def with_options(self, seed: NetworkSeed, task: Task, recipe: str | None, **options: Any) -> Format:
         """Return the format with the code for ``optimise``, None for the fastest code that fits ``chip``, else size.
@@ -65,24 +71,26 @@ class _C(Format):
             UsageError: The chip has no costs of code for speed.
             ContentError: The network does not fit; the hint names sufficient chips and a search command.
         """
-        chip, optimise = (options[name] for name in self.options)
+        chip, optimise, profile, stream = (options[name] for name in self.options)
+        profile, stream = bool(profile), bool(stream)
         if chip is None:
-            return replace(self, optimise=Optimisation(optimise or self.optimise))
+            return replace(self, optimise=Optimisation(optimise or self.optimise), profile=profile, stream=stream)
         if optimise == Optimisation.SPEED and chip.core.speed is None:
             raise UsageError(f"the core of {chip} has no table speed, which optimise speed requires")
         analysis = analyse(seed.argument.architecture, task, weight_bits=seed.recipe.recipe.weight_bits)
-        fit = fastest(chip, analysis) if optimise is None else Fit(chip, analysis, Optimisation(optimise))
+        fit = Fit(chip, analysis, stream=stream)
+        fit = fastest(fit) if optimise is None else replace(fit, optimise=Optimisation(optimise))
         if fit.lack:
             chips = ", ".join(map(str, fitting(analysis, fit.optimise)))
             hint = f"chips with enough memory: {chips}; " if chips else ""
-            if not Fit(chip, analysis).lack:
+            if not replace(fit, optimise=Optimisation.SIZE).lack:
                 hint = f"optimised for size, it fits; {hint}"
             target = None if seed.record is None else f"{seed.record.target_pct:g}"
             search_options = option_words({"--dataset": seed.dataset, "--target": target, "--recipe": recipe})
             message = f"the network optimised for {fit.optimise} does not fit {chip}: {fit.lack} too many"
             command = as_command("search", "--chip", str(chip), *search_options)
             raise ContentError(message, hint=f"{hint}'{command}' searches for networks that fit")
-        return replace(self, fit=fit, optimise=fit.optimise)
+        return replace(self, fit=fit, optimise=fit.optimise, profile=profile, stream=stream)
 
     def check(self, architecture: Architecture, task: Task, recipe: Recipe) -> None:
         analyse(architecture, task).plan.check()
@@ -134,6 +142,7 @@ class _C(Format):
             examples=images.train_images[images.examples(EXAMPLES)].numpy(),
             facts=facts | chip,
             optimise=self.optimise,
+            stream=self.stream,
         )
         check |= _compiled_check(library, pixels.numpy(), logits)
         library = replace(library, chips=chip_costs(library))
@@ -141,8 +150,13 @@ class _C(Format):
         accuracy_pct = Errors(check["integer_errors"], len(pixels)).accuracy_pct
         accuracy = f"Accuracy on {len(pixels):,} training images: {accuracy_pct:.2f} %."
         contents[path / "try.html"] = render(page_json(library, accuracy)).encode()
-        export_facts = {**library.network.plan.sizes, "optimise": self.optimise, **chip, "check": check}
-        return Files(contents, export_facts, _text(export_facts))
+        export_facts = {**library.plan.sizes, "optimise": self.optimise, "stream": self.stream, **chip, "check": check}
+        text = _text(export_facts)
+        if self.profile:
+            profile = profile_of(library)
+            export_facts["profile"] = profile
+            text += f"\n\n{profile_text(profile)}"
+        return Files(contents, export_facts, text)
 
     def compare(self, record: Record, index: int, workspace: Workspace, folder: Path | None) -> dict[str, Any]:
         """Compare all logits of the test images, computed by the compiled integer network of a recorded seed.
@@ -208,6 +222,7 @@ def _text(facts: Mapping[str, Any]) -> str:
     check = facts["check"]
     text = "{constant_bytes:,} bytes of constants, {arena_bytes:,} bytes of arena".format(**facts)
     text += f"; optimised for {facts['optimise']}"
+    text += ", for images row by row" if facts["stream"] else ""
     if "chip" in facts:
         text += ", estimated {estimated_milliseconds:,g} ms per image on {name}".format(**facts["chip"])
     text += f"; {counted(check['integer_errors'], 'error')} on {check['images']:,} training images"

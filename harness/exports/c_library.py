@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import re
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 
@@ -19,10 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.datasets import Dataset
+from harness.exports.chip_families import CHIP_FAMILIES, OTHER_SPEED_FLAG, PASSES, SIZE_FLAG
 from harness.spaces import fast_kernels
 from harness.spaces.fast_kernels import Optimisation, block_sizes
-from harness.spaces.integer_plan import WIDE_BITS, IntegerMap, IntegerStep, StepKind
-from harness.spaces.ops.integer_form import KernelForm, Reduction
+from harness.spaces.integer_plan import WIDE_BITS, IntegerMap, IntegerPlan, IntegerStep, StepKind
+from harness.spaces.ops.integer_form import Reduction
+from harness.spaces.streaming import is_series, streamed
 from harness.system.errors import DISTRIBUTION
 from harness.system.terminal import printable
 from harness.training.integer import IntegerNetwork, Integers, StepNumbers, integer_logits, pose_orders
@@ -50,10 +53,11 @@ _HEADERS = frozenset(_HEADER_NAMES.split())
 _FILES = (
     "Makefile", "README.md", "library.properties", "library.json", "CMakeLists.txt", "zephyr/module.yml",
     "zephyr/Kconfig", "LICENSE", "examples/Classify/Classify.ino", "test/examples.h", "test/test.c",
+    "test/profile.sh",
 )  # fmt: skip
+_PLATFORMIO_FLAGS = "platformio_flags.py"
+_LARGEST_BYTE = 255  # largest number of an input, as a byte
 _ALL_BITS = 15  # right shift that maps every channel index to 0
-# Compiler macros, by the name in ``harness.exports.emulated``.
-_CHIP_MACROS = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
 # Function in C by kind of step.
 _FUNCTIONS = {
     StepKind.CONVOLUTION: "convolve",
@@ -78,12 +82,14 @@ class Library:
     """Content of a folder of C.
 
     Attributes:
-        network: Integer network with the bits per weight that the code stores (``stored_plan``).
+        network: Integer network.
         examples: Images of the test, uint8 (n, channels, rows, columns).
         name: Name of the network in C: a letter, followed by letters, digits and underscores.
         about: Hash, recipe and seed, a single line of text.
         facts: Entries of ``manifest.json`` in addition to the sizes.
         chips: See ``chip_costs``.
+        stream: Whether the network takes images row by row.
+        plan: Plan of the C; for ``stream``, that of ``streamed``.
     """
 
     network: IntegerNetwork
@@ -95,15 +101,22 @@ class Library:
     facts: Mapping[str, Any] = field(default_factory=dict)
     chips: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
     optimise: Optimisation = Optimisation.SIZE
+    stream: bool = False
+    plan: IntegerPlan = field(init=False)
 
     def __post_init__(self) -> None:
-        plan = fast_kernels.stored_plan(self.network.plan, self.optimise)
-        object.__setattr__(self, "network", replace(self.network, plan=plan))
+        plan = self.network.plan
+        object.__setattr__(self, "plan", streamed(plan) if self.stream else plan)
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether rows and columns of ``plan`` are exchanged."""
+        return self.stream and is_series(self.network.plan)
 
     @property
     def compiler_flag(self) -> str:
-        """Flag of the compilers for the same optimisation."""
-        return "-O2" if self.optimise is Optimisation.SPEED else "-Os"
+        """Optimisation flag for processors of no family."""
+        return OTHER_SPEED_FLAG if self.optimise is Optimisation.SPEED else SIZE_FLAG
 
 
 def c_name(text: str) -> str:
@@ -121,18 +134,43 @@ def files_of(library: Library) -> dict[str, str]:
     context = context_of(library)
     paths = {f"src/{library.name}.c": "network.c", f"src/{library.name}.h": "network.h"}
     paths |= {path: path.rpartition("/")[2] for path in _FILES}
+    if library.optimise is Optimisation.SPEED:
+        paths[_PLATFORMIO_FLAGS] = _PLATFORMIO_FLAGS
     texts = {path: rendered(template, context) for path, template in paths.items()}
+    texts["test/profile.c"] = emulated_program(library, library.examples[:1])
+    flags = {name: family.compiler_flag(library.optimise) for name, family in CHIP_FAMILIES.items()}
     manifest = {
         "program": context["program"],
         **library.facts,
-        **library.network.plan.sizes,
+        **library.plan.sizes,
         "optimise": library.optimise,
+        "compiler_flags": {**flags, "other processors": library.compiler_flag},
+        **({"stream": True} if library.stream else {}),
         "largest_value": max(numbers.largest for numbers in library.network.numbers),
         "chips": library.chips,
         "schema_version": 1,
     }
     texts["manifest.json"] = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     return texts
+
+
+def layers_of(library: Library) -> list[dict[str, Any]]:
+    """Return multiply-adds, bytes of constants and of the output map, and text of each step, with names."""
+    return [
+        {
+            "multiply_adds": step.macs,
+            "constant_bytes": step.constant_bytes,
+            "map_bytes": step.map_bytes,
+            "ops": step.text,
+        }
+        for step in context_of(library)["steps"]
+    ]
+
+
+def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], passes: int = PASSES) -> str:
+    """Return a C program for an emulated chip that times a loop of ``passes`` passes and runs the images."""
+    images = [image.ravel().tolist() for image in pixels.transpose(0, 2, 3, 1)]
+    return rendered("emulated.c", context_of(library) | {"images": images, "passes": passes})
 
 
 def rendered(name: str, context: Mapping[str, Any]) -> str:
@@ -169,10 +207,10 @@ def c_text(text: str) -> str:
 def context_of(library: Library) -> dict[str, Any]:
     """Return the variables of the templates."""
     network = library.network
-    plan = network.plan
+    plan = library.plan
     is_fast = library.optimise is Optimisation.SPEED
     step_class = _FastStep if is_fast else _CStep
-    steps = [step_class(network, index) for index in range(len(plan.steps))]
+    steps = [step_class(network, plan, index) for index in range(len(plan.steps))]
     logits = integer_logits(network, library.examples).tolist()
     # Channels are innermost.
     pixels = library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist()
@@ -185,25 +223,33 @@ def context_of(library: Library) -> dict[str, Any]:
         "about": c_comment(library.about),
         **_data_context(library),
         **plan.sizes,
-        "kernels": [_kernel_text(network, index, is_fast) for index in range(len(network.kernels))],
+        "kernels": [_kernel_text(library, index) for index in range(len(network.kernels))],
         "arrays": [array for step in steps for array in step.arrays],
         "steps": steps,
         "types": _types(steps),
         "used": _used_functions(steps),
         "buffers": plan.buffers,
         "optimise": library.optimise,
+        "stream": library.stream,
+        "turned": library.is_turned,
+        "image": plan.maps[0],
         "weight_bits": plan.weight_bits,
         # Packed weights are bytes without a sign.
         "weight_type": "int8_t" if plan.weight_bits == WIDE_BITS else "uint8_t",
         "compiler_flag": library.compiler_flag,
+        "passes": PASSES,
+        "families": CHIP_FAMILIES,
         "orders": [],
+        "pairs": False,
         "examples": [{"pixels": image, "logits": outputs} for image, outputs in zip(pixels, logits, strict=True)],
         "chips": library.chips,
         # Families of chips with a measured stack: name, macro and costs.
-        "stacks": [(chip, _CHIP_MACROS[chip], cost) for chip, cost in library.chips.items() if "stack_bytes" in cost],
+        "stacks": [
+            (chip, CHIP_FAMILIES[chip].macro, cost) for chip, cost in library.chips.items() if "stack_bytes" in cost
+        ],
     }
     if is_fast:
-        context |= _fast_context(steps)  # replaces ``used``, ``buffers`` and ``orders``
+        context |= _fast_context(steps)  # replaces ``used``, ``buffers``, ``orders`` and ``pairs``
     return context
 
 
@@ -255,8 +301,10 @@ def _used_functions(steps: Sequence[_CStep]) -> set[str]:
     head = steps[-1].planned
     if head.form.poses > 1:
         names.add("head by pose")
-    elif head.kernel is not None and steps[-1].network.plan.weight_bits < WIDE_BITS:
+    elif head.kernel is not None and steps[-1].plan.weight_bits < WIDE_BITS:
         names.add("packed head")
+    if any(step.skip is not None for step in steps):
+        names.add("skip")
     return names
 
 
@@ -268,25 +316,37 @@ def c_comment(text: str) -> str:
     return printable(text).replace("*/", "* /")
 
 
-def _kernel_text(network: IntegerNetwork, index: int, is_fast: bool) -> dict[str, Any]:
-    kernel = network.kernels[index]
-    plan = network.plan
-    period = 0  # filters after which a new block must begin; 0 without blocks
-    if is_fast and not fast_kernels.is_expanded(plan):
-        period = next(fast_kernels.block_filters(plan, step) for step in plan.steps if step.kernel == index)
+def _kernel_text(library: Library, index: int) -> dict[str, Any]:
+    kernel = library.network.kernels[index]
+    plan = library.plan
+    is_fast = library.optimise is Optimisation.SPEED
+    if is_fast and library.is_turned:  # code for size turns the windows instead
+        kernel = kernel.transpose(0, 2, 1, 3)
     text = {"name": f"kernel_{index}", "shape": kernel.shape, "layout": "", "numbers": kernel.ravel().tolist()}
     if plan.weight_bits < WIDE_BITS:
         bits = plan.kernel_bits[index]
         layout = f"; {bits} bits per weight, stored as weight + {2 ** (bits - 1)}, lowest bits first"
         return text | {"layout": layout if bits < WIDE_BITS else "", "numbers": _packed(kernel, bits)}
-    if not period:
+    step = next(step for step in plan.steps if step.kernel == index)
+    period = fast_kernels.block_filters(plan, step) if is_fast else 0  # filters after which a new block must begin
+    if not period or fast_kernels.is_expanded(plan):
         return text
-    numbers: list[int] = []
-    sizes = block_sizes(period) * (len(kernel) // period)
-    for block in np.split(kernel, np.cumsum(sizes)[:-1]):
-        # The byte of weight + 128, which C reads without a sign.
-        numbers += (block.reshape(len(block), -1).T ^ -128).ravel().tolist()
-    return text | {"layout": "; the weights of a block of filters alternate, as weight + 128", "numbers": numbers}
+    sizes = block_sizes(period, plan.weight_bits) * (len(kernel) // period)
+    filters = kernel.swapaxes(1, 2).reshape(len(kernel), -1)  # columns are outermost, as in the lines
+    numbers = [number for block in np.split(filters, np.cumsum(sizes)[:-1]) for number in _block(block)]
+    return text | {"layout": "; four weights of each filter of a block in turn, as weight + 128", "numbers": numbers}
+
+
+def _block(filters: Integers) -> list[int]:
+    """Return the numbers of a block of filters, (filters, weights), in the order of ``dot`` in C.
+
+    The first weights % 4 weights of all filters come first, then four weights of each filter in turn. A number is the
+    byte of weight + 128, which C reads without a sign.
+    """
+    rest = filters.shape[1] % 4
+    fours = filters[:, rest:].reshape(len(filters), -1, 4).swapaxes(0, 1)
+    numbers: list[int] = (np.concatenate([filters[:, :rest].T.ravel(), fours.ravel()]) ^ -128).tolist()
+    return numbers
 
 
 def _packed(kernel: Integers, bits: int) -> list[int]:
@@ -303,43 +363,41 @@ def _packed(kernel: Integers, bits: int) -> list[int]:
 
 def _fast_context(steps: Sequence[Any]) -> dict[str, Any]:
     convolutions = [step for step in steps if step.planned.kind is StepKind.CONVOLUTION]
-    plan = steps[0].network.plan
+    scalings = [step for step in steps if step.planned.kind is StepKind.SCALING]
+    plan = steps[0].plan
     planes = [step for step in convolutions if step.reads_planes]
     blocks = [step for step in convolutions if not step.reads_planes]
     with_groups = [step for step in blocks if step.counts.channels > step.counts.group_channels]
     is_expanded = fast_kernels.is_expanded(plan)
     with_poses = [step for step in blocks if step.extents.poses > 1 and not is_expanded]
+    turned = [step for step in with_poses if step.extents.poses > 2 and step.extents.kernel_rows > 1]
     users = {
         "blocks": blocks,
         "planes": planes,
         "pooled": [step for step in convolutions if step.planned.pool is not None],
-        "single": [step for step in with_poses if step.counts.channels == 1],
+        # In a pose that turns rows to columns, the columns of a window of several channels are apart.
+        "parts": [step for step in turned if step.counts.group_channels > 1],
+        "single": [step for step in turned if step.counts.group_channels == 1],
         "rest": [step for step in blocks if step.counts.weights % 4],
         "groups": with_groups,
-        "skip": [step for step in steps if step.planned.skip is not None],
         "slope": [step for step in steps if step.constants.slope is not None],
     }
-    orders = {step.order: _order(step.planned.form, step in blocks) for step in steps if step.order}
+    orders = {step.order: step.order_numbers for step in steps if step.order}
     return {
         "orders": [{"name": name, "numbers": numbers} for name, numbers in sorted(orders.items())],
         "buffers": fast_kernels.fast_buffers(plan),
+        "block_sizes": sorted(
+            {size for step in blocks for size in block_sizes(step.block_filters, plan.weight_bits)}, reverse=True
+        ),
         "is_expanded": is_expanded,
-        "block_sizes": sorted({size for step in blocks for size in block_sizes(step.block_filters)}, reverse=True),
-        # Numbers of poses for which a window is copied before the filters read it; 1 selects a group of channels.
-        "block_poses": sorted({1 if is_expanded else step.extents.poses for step in (*with_poses, *with_groups)}),
+        "pairs": plan.weight_bits <= fast_kernels.PAIR_BITS,
+        # Numbers of poses for which lines are ordered again; 1 for a single channel.
+        "block_poses": sorted({1 if step.counts.group_channels == 1 else step.extents.poses for step in with_poses}),
         "plane_sizes": sorted({step.extents.kernel_rows * step.extents.kernel_columns for step in planes}),
+        # Pooling, or an empty text, and whether a residual sum adds a map, for each kind of convolution.
+        "endings": sorted({(step.pooling, step.planned.skip is not None) for step in (*convolutions, *scalings)}),
         "used": _used_functions(steps) | {name for name, of_name in users.items() if of_name},
     }
-
-
-def _order(form: KernelForm, has_channels: bool) -> list[int]:
-    _, channels, rows, columns = form.shape
-    places, first_channels = pose_orders((rows, columns, channels), form.poses)
-    if not has_channels:
-        return places.ravel().tolist()
-    # C skips places + poses numbers per pose.
-    padding = np.zeros((form.poses, form.poses - first_channels.shape[1]), np.int64)
-    return np.hstack([places, first_channels, padding]).ravel().tolist()
 
 
 class _CStep:
@@ -352,15 +410,16 @@ class _CStep:
 
     pointers: ClassVar[tuple[str, ...]] = ("kernel", "multipliers", "biases")  # members of the C structure ``step``
 
-    def __init__(self, network: IntegerNetwork, index: int) -> None:
+    def __init__(self, network: IntegerNetwork, plan: IntegerPlan, index: int) -> None:
         def map_of(number: int | None) -> IntegerMap | None:
-            return None if number is None else network.plan.maps[number]
+            return None if number is None else plan.maps[number]
 
         self.network = network
+        self.plan = plan
         self.index = index
-        self.planned: IntegerStep = network.plan.steps[index]
+        self.planned: IntegerStep = plan.steps[index]
         self.constants: StepNumbers = network.numbers[index]
-        self.source = network.plan.maps[self.planned.source]
+        self.source = plan.maps[self.planned.source]
         self.target = map_of(self.planned.target)
         self.skip = map_of(self.planned.skip)
 
@@ -371,6 +430,31 @@ class _CStep:
         if ops:
             return " ".join(map(str, ops))
         return "input" if step.skip is None else "sum"
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds per image."""
+        filters, depth, rows, columns = self.planned.form.shape
+        if self.planned.sums is None:
+            return 0
+        if self.target is None:
+            inputs: int = self.counts.channels
+            return filters * inputs
+        return self.target.size * math.prod(self.planned.pool_window) * depth * rows * columns
+
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of the constants, of which a shared kernel belongs to the first step that uses this kernel."""
+        plan = self.network.plan
+        kernel = self.planned.kernel
+        is_shared = kernel in [step.kernel for step in plan.steps[: self.index]]
+        weights = 0 if kernel is None or is_shared else plan.kernel_bytes[kernel]
+        return weights + self.planned.constant_bytes
+
+    @property
+    def map_bytes(self) -> int:
+        """Bytes of the output map; 0 for the logits."""
+        return 0 if self.target is None else self.target.size
 
     @property
     def arrays(self) -> list[dict[str, Any]]:
@@ -385,30 +469,39 @@ class _CStep:
 
     @property
     def call(self) -> str:
-        arguments = [f"STEP({self.index})", _place(self.source)]
-        if self.target is None:
-            return f"{self.function}({', '.join([*arguments, 'logits'])})"
-        arguments.append(_place(self.target))
-        if self.planned.kind in (StepKind.CONVOLUTION, StepKind.SCALING):
-            arguments.append("0" if self.skip is None else _place(self.skip))
+        kind = self.planned.kind
+        # These steps read the row that they write.
+        read_place = _row_address if kind in (StepKind.SCALING, StepKind.LOGITS) else _place
+        arguments = [f"STEP({self.index})", read_place(self.source)]
+        arguments.append("logits" if self.target is None else _row_address(self.target))
+        if kind in (StepKind.CONVOLUTION, StepKind.SCALING):
+            arguments.append("0" if self.skip is None else read_place(self.skip))
+        if self.source.held is not None and kind is not StepKind.SCALING:
+            arguments.append("row")
         return f"{self.function}({', '.join(arguments)})"
 
     @property
     def extents(self) -> _Extents:
         form = self.planned.form
         _, _, kernel_rows, kernel_columns = form.shape
+        if self.planned.kind is StepKind.LOGITS and self.source.held is not None:
+            return _Extents(1, 1, 1, 0, 0, form.poses, 1, 1)
         return _Extents(kernel_rows, kernel_columns, form.stride, *form.paddings, form.poses, *self.planned.pool_window)
 
     @property
     def counts(self) -> _Counts:
         form = self.planned.form
         shape = self.source.shape
-        if self.planned.kind is StepKind.LOGITS and not self.planned.is_global:
-            shape = (self.source.size, 1, 1)  # a linear layer of a whole map treats each number as a channel
-        channels, rows, columns = shape
         output_shape = (1, 1, 1)
         if self.target is not None:
             output_shape = self.target.shape
+        elif not self.planned.is_global:
+            # A linear layer of a whole map treats each number as a channel.
+            held_rows = 1 if self.source.held is None else shape[1]
+            shape = (self.source.size // held_rows, held_rows, 1)
+        if self.target is None and self.source.held is not None:
+            output_shape = (self.source.shape[0] if self.planned.is_global else self.source.size, shape[1], 1)
+        channels, rows, columns = shape
         output_channels, output_rows, output_columns = output_shape
         filters, group_channels, kernel_rows, kernel_columns = form.shape
         inner_columns = columns  # of the map before pooling
@@ -438,7 +531,7 @@ class _CStep:
             *pointers, *self.extents, int(takes_mean), *self._byte_codes(),
             _place_bits(outputs, len(constants.multipliers)), _place_bits(outputs, len(constants.biases)),
             constants.sum_bits, constants.bias_bits, constants.output_bits,
-            *counts, *self.blocks,
+            *counts, *self.blocks, *self.held_rows,
             constants.skip_multiplier, constants.slope or 0, low, high,
         ]  # fmt: skip
 
@@ -452,6 +545,13 @@ class _CStep:
     @property
     def blocks(self) -> list[int]:
         return []
+
+    @property
+    def held_rows(self) -> list[int]:
+        """Held rows of source and skip map; empty without a stream."""
+        if self.source.held is None:
+            return []
+        return [self.source.held, 1 if self.skip is None else self.skip.held or 1]
 
     def _byte_codes(self) -> tuple[int, int, int]:
         """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""
@@ -469,8 +569,18 @@ class _FastStep(_CStep):
     pointers = (*_CStep.pointers, "order")
 
     @property
+    def is_turned(self) -> bool:
+        """Whether rows and columns of the plan are exchanged."""
+        return self.plan is not self.network.plan and is_series(self.network.plan)
+
+    @property
+    def pooling(self) -> str:
+        pool = self.planned.pool
+        return "" if pool is None else pool.form.reduction.value
+
+    @property
     def reads_planes(self) -> bool:
-        return fast_kernels.reads_planes(self.network.plan, self.planned)
+        return fast_kernels.reads_planes(self.plan, self.planned)
 
     @property
     def function(self) -> str:
@@ -480,16 +590,32 @@ class _FastStep(_CStep):
     def order(self) -> str:
         """Name of the table with the orders of the poses; empty without a table."""
         form = self.planned.form
-        is_ordered = form.poses > 1 or fast_kernels.is_expanded(self.network.plan) or self.reads_planes
-        if self.planned.kind is not StepKind.CONVOLUTION or not is_ordered:
-            return ""
         _, channels, rows, columns = form.shape
-        prefix = "order"
+        if self.planned.kind is not StepKind.CONVOLUTION:
+            return ""
         if self.reads_planes:
-            prefix = "plane"
-        elif channels == 1:
-            prefix = "single"
-        return f"{prefix}_{form.poses}_{rows}_{columns}"
+            return f"plane_{form.poses}_{rows}_{columns}"
+        if fast_kernels.is_expanded(self.plan):
+            return f"{'single' if channels == 1 else 'order'}_{form.poses}_{rows}_{columns}"
+        return f"channels_{form.poses}" if form.poses > 1 and channels > 1 else ""
+
+    @property
+    def order_numbers(self) -> list[int]:
+        """Places of planes, first channels of blocks, or both of expanded blocks, for each pose."""
+        form = self.planned.form
+        _, channels, rows, columns = form.shape
+        places, first_channels = pose_orders((rows, columns, channels), form.poses)
+        if self.is_turned and form.poses > 1:
+            # The kernel is square. Both the window and the stored filter are turned.
+            turned = places.reshape(-1, rows, columns).transpose(0, 2, 1).reshape(places.shape)
+            places = turned % rows * rows + turned // rows
+        if self.reads_planes:
+            return places.ravel().tolist()
+        if not fast_kernels.is_expanded(self.plan):
+            return first_channels.ravel().tolist()
+        # C skips places + poses numbers per pose.
+        padding = np.zeros((form.poses, form.poses - first_channels.shape[1]), np.int64)
+        return np.hstack([places, first_channels, padding]).ravel().tolist()
 
     @property
     def places(self) -> dict[str, str]:
@@ -499,15 +625,46 @@ class _FastStep(_CStep):
     @property
     def block_filters(self) -> int:
         """Number of stored filters after which a new block of filters begins; 0 without blocks."""
-        return fast_kernels.block_filters(self.network.plan, self.planned)
+        return fast_kernels.block_filters(self.plan, self.planned)
 
     @property
     def blocks(self) -> list[int]:
-        return [self.block_filters, fast_kernels.tile_columns(self.network.plan, self.planned)]
+        plan = self.plan
+        numbers = [self.block_filters, fast_kernels.tile_columns(plan, self.planned)]
+        return [*numbers, self._chain] if plan.weight_bits <= fast_kernels.PAIR_BITS else numbers
+
+    @property
+    def _chain(self) -> int:
+        """Number of products in a row whose sums fit into 16 bits, for every filter; 0 without blocks."""
+        if self.planned.kernel is None or not self.block_filters:
+            return 0
+        _, channels, rows, columns = self.planned.form.shape
+        kernel = self.network.kernels[self.planned.kernel]
+        if not self.is_turned:
+            kernel = kernel.swapaxes(1, 2)  # columns are outermost
+        # ``dot`` takes a window or, in poses that turn rows to columns, a column.
+        parts = {columns * rows * channels, rows * channels}
+        for chain in range(4 * math.ceil(max(parts) / 4), 0, -4):
+            sums = [
+                np.add.reduceat(side.reshape(-1, part), range(0, part, chain), 1)
+                for side in (kernel.clip(0), -kernel.clip(None, 0))
+                for part in parts
+            ]
+            if max(map(np.max, sums)) * _LARGEST_BYTE < 2**15:
+                return chain
+        raise AssertionError("four products fit into 16 bits")
 
 
 def _place(of_map: IntegerMap) -> str:
     return "pixels" if of_map.offset is None else f"arena + {of_map.offset}"
+
+
+def _row_address(of_map: IntegerMap) -> str:
+    """Return the place of a row in a stream, else of the map."""
+    start = _place(of_map)
+    if of_map.held in (None, 1):
+        return start
+    return f"{start} + (uint32_t)(row % {of_map.held}) * {of_map.row_bytes}"
 
 
 def _place_bits(channels: int, count: int) -> int:

@@ -184,6 +184,8 @@ def export(
     *,
     chip: str | Chip | None = None,
     optimise: str | None = None,
+    profile: bool = False,
+    stream: bool = False,
     seed: int = 0,
     recipe: str | None = None,
     epochs: int | None = None,
@@ -234,7 +236,7 @@ def export(
     return export_network(
         network,
         {"onnx": onnx, "safetensors": safetensors, "c": c, "pytorch": pytorch} | dict(formats or {}),
-        options={"chip": chip, "optimise": optimise},
+        options={"chip": chip, "optimise": optimise, "profile": profile or None, "stream": stream or None},
         seed=seed,
         recipe=recipe,
         epochs=epochs,

@@ -67,6 +67,14 @@ class _FurtherOptions:
         None, "Goal of the C code: few bytes or few instructions [default: size; speed if it fits --chip].",
         click.Choice(list(map(str, Optimisation))), flags=("--optimise", "--optimize"),
     )  # fmt: skip
+    profile = Option[Any, Any](
+        False, "Also print work and bytes of each layer of the C on emulated chips, and the layer to change first.",
+        click.BOOL,
+    )  # fmt: skip
+    stream = Option[Any, Any](
+        False, "C code that takes an image row by row, or a series step by step, so that the arena holds rows.",
+        click.BOOL,
+    )  # fmt: skip
     pytorch = Option[Any, Any](None, "Folder to write, with the network as plain PyTorch.", FILE)
     onnx = Option[Any, Any](None, "ONNX file to write.", FILE)
     safetensors = Option[Any, Any](None, "File to write, with the weights as safetensors.", FILE)

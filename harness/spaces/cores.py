@@ -29,13 +29,17 @@ class Repetitions:
     all convolutions count as blocks, and each sum as a call of ``dot``.
 
     Attributes:
-        positions: Output positions of blocks, before pooling.
-        parts: Parts of the windows of blocks that are copied together: rows for speed, single places for size.
-        window: Numbers in the windows of blocks.
-        ordered_parts: Places of the windows that are copied again, for each group of channels and each pose.
+        positions: Output positions of blocks, before pooling; for speed for each group of channels and each pose.
+        parts: Places that are copied: of the lines of blocks for speed, for each group of channels; of the windows for
+            size.
+        window: Numbers in these places.
+        ordered_parts: Places that are copied again in the order of a pose, for each group of channels.
         ordered: Numbers in these places: for size only of kernels with poses, whose order changes.
         dots: Calls of a function ``dot``, for speed.
         macs: Multiply-adds of blocks.
+        paired: Multiply-adds of blocks with weights of at most 6 bits, for speed; they are not in ``macs``.
+        widened: Weights that are converted to 16 bits, for speed.
+        vectors: Vectors of up to 16 multiply-adds of blocks, for speed.
         rest: Numbers or multiply-adds of ``dot`` that remain after the passes of four.
         outputs: Outputs of blocks, before pooling.
         shared_outputs: The same, if other steps use the function for outputs too, which takes longer: for size steps
@@ -43,12 +47,13 @@ class Repetitions:
         plane_outputs: Outputs of planes, before pooling.
         lines: Numbers in the lines of planes.
         slides: Calls of a function ``slide``.
-        weights: Weights of blocks that are read once per image, for speed.
+        weights: Weights of blocks that are expanded, for speed.
         skips: Outputs to which a residual sum adds a number.
         means: Means of windows.
-        others: Numbers of the larger map of steps without a convolution.
+        scalings: Outputs of steps that only scale, for speed.
+        others: Numbers of the larger map of other steps without a convolution.
         sums: Numbers and multiply-adds of the last step.
-        unpacked: Weights of fewer than 8 bits that are read, for size.
+        unpacked: Weights of fewer than 8 bits that are read: for size for each product, for speed once per step.
     """
 
     positions: float = 0
@@ -58,6 +63,9 @@ class Repetitions:
     ordered: float = 0
     dots: float = 0
     macs: float = 0
+    paired: float = 0
+    widened: float = 0
+    vectors: float = 0
     rest: float = 0
     outputs: float = 0
     shared_outputs: float = 0
@@ -67,6 +75,7 @@ class Repetitions:
     weights: float = 0
     skips: float = 0
     means: float = 0
+    scalings: float = 0
     others: float = 0
     sums: float = 0
     unpacked: float = 0
@@ -88,10 +97,14 @@ class Repetitions:
             if step.kind is StepKind.CONVOLUTION:
                 total.update(_convolution(plan, step, optimise))
             else:
-                total["others"] += max(source.size, target_size)
+                is_scaling = step.kind is StepKind.SCALING and optimise is Optimisation.SPEED
+                total["scalings" if is_scaling else "others"] += max(source.size, target_size)
             if step.pool is not None and step.pool.form.reduction is Reduction.MEAN:
                 total["means"] += target_size
-        total["unpacked"] = 0 if plan.weight_bits == WIDE_BITS else total["unpacked"] + total["macs"]
+        if plan.weight_bits == WIDE_BITS:
+            total["unpacked"] = 0
+        elif optimise is Optimisation.SIZE:
+            total["unpacked"] += total["macs"]
         is_shared = "plane_outputs" in total
         if optimise is Optimisation.SIZE:
             is_shared = any(step.kind is StepKind.SCALING for step in plan.steps)
@@ -128,12 +141,32 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
     passes = 1 if fast_kernels.is_expanded(plan) else poses
     groups = channels // depth
     period = fast_kernels.block_filters(plan, step)
-    dots = outputs // period * len(fast_kernels.block_sizes(period))
-    counts |= {"parts": positions * rows, "dots": dots, "rest": dots * (weights % 4)}
-    counts["weights"] = filters * weights * poses // passes
-    if passes * groups > 1:
-        counts["ordered"] = places * passes * channels * (2 if groups > 1 else 1)  # each group is also added up
-        counts["ordered_parts"] = places * passes * groups if channels > 1 else 0
+    sizes = fast_kernels.block_sizes(period, plan.weight_bits)
+    dots = outputs // period * len(sizes)
+    tiles = math.ceil(target.shape[2] / fast_kernels.tile_columns(plan, step))
+    line_columns = target.shape[2] * pool_columns * step.form.stride + tiles * (columns - step.form.stride)
+    cells = target.shape[1] * pool_rows * rows * line_columns * groups
+    # In half of 4 or 8 poses rows become columns: of several channels, each column is a call of ``dot`` then.
+    turned = passes // 2 if passes > 2 and rows > 1 else 0
+    calls = dots * (1 + turned * (columns - 1) // passes) if depth > 1 else dots
+    rows_of_tiles = target.shape[1] * pool_rows * tiles
+    counts |= {"positions": rows_of_tiles * groups * passes, "dots": calls, "rest": dots * (weights % 4)}
+    # The first vector ends with the first weights that are no multiple of 4 (``dot`` in the C code).
+    first = 12 + weights % 4 if weights % 4 else 16
+    counts["vectors"] = outputs * (1 + math.ceil(max(0, weights - first) / 16))
+    if fast_kernels.is_wide(plan, step):
+        counts["widened"] = weights * filters * passes * rows_of_tiles
+    counts |= {"parts": cells, "window": cells * depth}
+    written_out = turned * places if depth == 1 else 0
+    if plan.weight_bits <= fast_kernels.PAIR_BITS:
+        counts["paired"] = counts.pop("macs")
+    counts["ordered_parts"] = cells * (passes - 1 - (turned if depth == 1 else 0)) + written_out
+    counts["ordered"] = counts["ordered_parts"] * depth
+    weight_count = filters * weights * poses // passes
+    if plan.weight_bits < WIDE_BITS:
+        counts["unpacked"] = weight_count
+    elif passes < poses:
+        counts["weights"] = weight_count
     return counts
 
 

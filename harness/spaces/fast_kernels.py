@@ -3,8 +3,11 @@
 A convolution is computed in one of two ways:
 
 - in *blocks*: up to four filters together, so that a number of the window is loaded once for all filters of the block;
-- in *planes*, if the filters read a single channel: one output channel after another, for a *tile* of neighbouring
-  output columns. The rows of the input under the kernel are copied to a buffer first, the *lines*.
+- in *planes*, if the filters read a single channel: one output channel after another.
+
+In both, the rows of the input under the kernel are copied to a buffer first, the *lines*, column by column and for a
+*tile* of neighbouring output columns, so that the numbers of a window follow one another. Weights of fewer than 8 bits
+are unpacked to the stack.
 
 ``harness/exports/templates/convolve_speed.c.jinja`` contains the C code.
 """
@@ -12,7 +15,7 @@ A convolution is computed in one of two ways:
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 
 from harness.spaces.integer_plan import WIDE_BITS, IntegerPlan, IntegerStep, StepKind
@@ -25,14 +28,14 @@ class Optimisation(StrEnum):
     SPEED = "speed"
 
 
-def stored_plan(plan: IntegerPlan, optimise: Optimisation) -> IntegerPlan:
-    """Return the plan with the bits per weight that C stores: a byte in code for speed."""
-    return replace(plan, weight_bits=WIDE_BITS) if optimise is Optimisation.SPEED else plan
-
-
 _EXPANDED_BYTES = 640  # largest number of weights of a kernel in all poses that may be on the stack, a byte each
 _MAX_PLACES = 256  # kernel positions whose indices fit into the uint8 numbers of an order table
-_LINE_BYTES = 128  # of stack for the lines of a tile: 28 output columns of a 3x3 kernel need 90
+_LINE_BYTES = 128  # of stack for the lines of a tile of planes: 28 output columns of a 3x3 kernel need 90
+_TILE_BYTES = (384, 1_536)  # of stack for a tile of blocks with several output columns: least and largest limit
+_WIDE_WEIGHTS = 320  # weights of a block, with 2 bytes each on the stack: 4 filters of 80 weights
+_SCALED_SUMS = 64  # most numbers, with 4 bytes each on the stack, that are scaled at once in several places
+_FEW_POSITIONS = 2  # of a tile, for which weights are not converted to 16 bits
+PAIR_BITS = 6  # most bits of a weight so that sums of four products of a weight and a byte fit into 16 bits
 
 
 def _reads_single_channel(step: IntegerStep) -> bool:
@@ -63,7 +66,7 @@ def _groups(plan: IntegerPlan, step: IntegerStep) -> int:
 def is_expanded(plan: IntegerPlan) -> bool:
     """Return whether steps in blocks first write the weights of all poses to the stack (*expand* the kernel).
 
-    This applies to a network with poses and few weights. Otherwise each window is copied once per pose.
+    This applies to a network with poses and few weights. Otherwise the lines are copied once per pose.
     """
     blocks = [step for step in plan.steps if _reads_blocks(plan, step)]
     if all(step.form.poses == 1 for step in blocks):
@@ -87,27 +90,67 @@ def block_filters(plan: IntegerPlan, step: IntegerStep) -> int:
     return math.gcd(*(user.form.shape[0] // _groups(plan, user) for user in users))
 
 
-def block_sizes(filters: int) -> list[int]:
+def block_sizes(filters: int, weight_bits: int) -> list[int]:
     """Return the sizes of the blocks of neighbouring filters, as ``next_block`` in the C code.
 
     A block has at most 4 filters, because more sums need further registers. Three filters at once are nearly as fast as
-    four, so 10 filters become 3, 3 and 4.
+    four, so 10 filters become 3, 3 and 4. If two filters are multiplied at once, a block has at most 6 filters, and 10
+    become 6 and 4.
     """
     sizes = []
     while filters:
-        size = 3 if filters % 4 else 4
+        if weight_bits <= PAIR_BITS:
+            size = 4 if 6 < filters <= 8 else 6
+        else:
+            size = 3 if filters % 4 else 4
         sizes.append(min(size, filters))
         filters -= sizes[-1]
     return sizes
 
 
 def tile_columns(plan: IntegerPlan, step: IntegerStep) -> int:
-    """Return the number of output columns in a tile, after pooling; 0 for a step in blocks."""
-    if step.target is None or not reads_planes(plan, step):
+    """Return the number of output columns in a tile, after pooling, or of the places that are scaled at once.
+
+    0 for other steps.
+    """
+    if step.kind is StepKind.SCALING:
+        return max(1, _SCALED_SUMS // plan.output(step).shape[0])
+    if step.target is None or step.kind is not StepKind.CONVOLUTION:
         return 0
     _, _, rows, columns = step.form.shape
-    inner_columns = (_LINE_BYTES // rows - columns) // step.form.stride + 1
-    return min(max(1, inner_columns // step.pool_window[1]), plan.output(step).shape[2])
+    _, _, output_columns = plan.output(step).shape
+    if reads_planes(plan, step):
+        inner_columns = (_LINE_BYTES // rows - columns) // step.form.stride + 1
+        return min(max(1, inner_columns // step.pool_window[1]), output_columns)
+    least, largest = _TILE_BYTES
+    limit = min(max(least, plan.arena_bytes), largest)  # the stack grows with the arena
+    tile = next((tile for tile in range(output_columns, 1, -1) if _tile(plan, step, tile).size <= limit), 1)
+    tiles = math.ceil(output_columns / tile)
+    return math.ceil(output_columns / tiles)
+
+
+def _tile(plan: IntegerPlan, step: IntegerStep, tile: int) -> FastBuffers:
+    """Return the buffers that grow with the output columns of a tile of blocks."""
+    _, channels, rows, columns = step.form.shape
+    width = (tile * step.pool_window[1] - 1) * step.form.stride + columns
+    lines = rows * width * channels
+    poses = 1 if is_expanded(plan) else step.form.poses
+    inputs = lines if poses > 1 else 0
+    if poses > 2 and channels == 1:  # windows of which rows become columns are written out
+        inputs = max(lines, tile * step.pool_window[1] * rows * columns)
+    results = tile * plan.output(step).shape[0] if math.prod(step.pool_window) > 1 else 1
+    sums = tile * step.pool_window[1] * (plan.output(step).shape[0] // poses // _groups(plan, step))
+    return FastBuffers(block_lines=lines, inputs=inputs, columns=width, results=results, sums=sums)
+
+
+def is_wide(plan: IntegerPlan, step: IntegerStep) -> bool:
+    """Return whether cores that multiply pairs of numbers convert the weights of a block to 16 bits first.
+
+    The conversion takes time for each tile, so a tile must have several positions; see ``WIDE_WEIGHTS`` in the C code.
+    """
+    size = max(block_sizes(block_filters(plan, step), plan.weight_bits))
+    positions = tile_columns(plan, step) * step.pool_window[1]
+    return positions > _FEW_POSITIONS and math.prod(step.form.shape[1:]) * size <= _WIDE_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,32 +158,41 @@ class FastBuffers:
     """Sizes of the stack buffers of convolutions; by default the least sizes, because C has no empty arrays.
 
     Attributes:
-        window: uint8 values in a window, all channels.
-        inputs: uint8 values in a window in the order of a pose; 0 if no step orders a window.
-        results: int32 output channels.
-        sums: int32 output channels of a group.
-        filters: Filters, with an int32 start of the sum each; an expanded filter counts once per pose.
-        kernel: Expanded weights, uint8; 0 if weights are not expanded.
+        block_lines: uint8 values in the rows under the kernel for a tile of blocks, of a group of channels.
+        inputs: The same in the order of a pose; 0 without poses.
+        columns: Input columns under a tile of blocks, with an int32 sum each.
+        results: int32 outputs of a tile of blocks with pooling.
+        sums: int32 sums of a tile of blocks, in a pose, or of a tile of a step that only scales.
+        filters: Stored filters, with an int32 start of the sum each.
+        kernel: Unpacked or expanded weights of blocks, uint8; 0 if ``dot`` reads the stored weights.
+        pairs: Unpacked pairs of weights, int32, in place of these bytes on cores that multiply pairs.
+        wide: Weights of a block that are converted to int16 on cores that multiply pairs of numbers; even.
         plane_places: Kernel positions of planes, with an int32 weight each.
-        lines: uint8 values in the rows under the kernel, for a tile of output columns.
-        tile: Output columns of a tile, with an int32 sum and an int32 result each.
+        lines: uint8 values in the rows under the kernel, for a tile of planes.
+        plane_positions: Output columns of a tile of planes before pooling, with an int32 sum each.
+        tile: Output columns of a tile of planes, with an int32 result each.
     """
 
-    window: int = 1
+    block_lines: int = 1
     inputs: int = 0
+    columns: int = 1
     results: int = 1
     sums: int = 1
     filters: int = 1
     kernel: int = 0
+    pairs: int = 0
+    wide: int = 4
     plane_places: int = 1
     lines: int = 1
+    plane_positions: int = 1
     tile: int = 1
 
     @property
     def size(self) -> int:
-        """In bytes; blocks and planes are not on the stack at the same time."""
-        blocks = self.window + self.inputs + self.kernel + 4 * (self.results + self.sums + self.filters)
-        planes = self.lines + 4 * (self.plane_places + 2 * self.tile)
+        """In bytes without ``wide``; blocks and planes are not on the stack at the same time."""
+        bytes_of_blocks = self.block_lines + self.inputs + max(self.kernel, 4 * self.pairs)
+        blocks = bytes_of_blocks + 4 * (self.columns + self.results + self.sums + self.filters)
+        planes = self.lines + 4 * (self.plane_places + self.plane_positions + self.tile)
         return max(blocks, planes)
 
 
@@ -150,20 +202,26 @@ def fast_buffers(plan: IntegerPlan) -> FastBuffers:
     sizes = [FastBuffers()]
     for step in plan.steps:
         filters, channels, rows, columns = step.form.shape
+        if step.kind is StepKind.SCALING:
+            sizes.append(FastBuffers(sums=tile_columns(plan, step) * plan.output(step).shape[0]))
         if step.target is None or step.kind is not StepKind.CONVOLUTION:
             continue
-        places = rows * columns
+        tile = tile_columns(plan, step)
         if reads_planes(plan, step):
-            tile = tile_columns(plan, step)
-            width = (tile * step.pool_window[1] - 1) * step.form.stride + columns
-            sizes.append(FastBuffers(plane_places=places, lines=rows * width, tile=tile))
+            positions = tile * step.pool_window[1]
+            lines = rows * ((positions - 1) * step.form.stride + columns)
+            sizes.append(FastBuffers(plane_places=rows * columns, lines=lines, plane_positions=positions, tile=tile))
             continue
-        groups = _groups(plan, step)
-        outputs = plan.output(step).shape[0]
-        weights = places * channels  # of a filter
-        sizes.append(FastBuffers(window=weights * groups, results=outputs, sums=outputs // groups, filters=filters))
         if has_expanded_kernels:
-            sizes.append(FastBuffers(filters=outputs, kernel=weights * outputs))
-        if groups > 1 or (step.form.poses > 1 and not has_expanded_kernels):
-            sizes.append(FastBuffers(inputs=weights))
+            filters *= step.form.poses
+        sizes += [_tile(plan, step, tile), FastBuffers(filters=filters)]
+        weights = rows * columns * channels  # of a filter
+        if is_wide(plan, step):
+            sizes.append(FastBuffers(wide=weights * max(block_sizes(block_filters(plan, step), plan.weight_bits))))
+        if plan.weight_bits < WIDE_BITS or has_expanded_kernels:
+            sizes.append(FastBuffers(kernel=weights * filters))
+        if plan.weight_bits <= PAIR_BITS:
+            period = block_filters(plan, step)
+            pairs = sum((size + 1) // 2 for size in block_sizes(period, plan.weight_bits)) * (filters // period)
+            sizes.append(FastBuffers(pairs=weights * pairs))
     return FastBuffers(*map(max, zip(*map(astuple, sizes), strict=True)))

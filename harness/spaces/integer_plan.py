@@ -44,11 +44,13 @@ class IntegerMap:
     Attributes:
         shape: (channels, rows, columns).
         offset: In the arena; None for the input image, which the caller owns.
+        held: Rows that the arena holds at once, row y at place y % ``held`` (``streaming.py``); None for all.
     """
 
     shape: tuple[int, int, int]
     is_signed: bool
     offset: int | None = None
+    held: int | None = None
 
     @property
     def size(self) -> int:
@@ -61,9 +63,15 @@ class IntegerMap:
         return 127 if self.is_signed else 255
 
     @property
+    def row_bytes(self) -> int:
+        """Size of a row in bytes."""
+        return self.shape[0] * self.shape[2]
+
+    @property
     def end(self) -> int:
         """Offset in the arena of the first byte after the map."""
-        return 0 if self.offset is None else self.offset + self.size
+        rows = self.shape[1] if self.held is None else self.held
+        return 0 if self.offset is None else self.offset + rows * self.row_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +212,15 @@ class IntegerPlan:
         return tuple(self.weight_bits if kernel.form.factors is None else WIDE_BITS for kernel in self.kernels)
 
     @property
+    def kernel_bytes(self) -> tuple[int, ...]:
+        """Whole bytes for the bits of each kernel."""
+        pairs = zip(self.kernels, self.kernel_bits, strict=True)
+        return tuple(math.ceil(math.prod(kernel.form.shape) * bits / 8) for kernel, bits in pairs)
+
+    @property
     def constant_bytes(self) -> int:
-        """Whole bytes for the bits of each kernel, 2 bytes per multiplier and per bias."""
-        weights = 0
-        for kernel, bits in zip(self.kernels, self.kernel_bits, strict=True):
-            weights += math.ceil(math.prod(kernel.form.shape) * bits / 8)
-        return weights + sum(step.constant_bytes for step in self.steps)
+        """Bytes of the kernels, and 2 bytes per multiplier and per bias."""
+        return sum(self.kernel_bytes) + sum(step.constant_bytes for step in self.steps)
 
     @property
     def buffers(self) -> Buffers:

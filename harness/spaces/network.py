@@ -221,12 +221,25 @@ class Analysis:
     @property
     def instructions_m0(self) -> int:
         """Estimated instructions per image of C for speed on a Cortex-M0 (``cores.py``)."""
-        return round(CORES["cortex-m0"].cycles_per_image(self.plan, self.macs, Optimisation.SPEED))
+        return self._instructions("cortex-m0")
 
     @property
     def instructions_rv32(self) -> int:
         """Estimated instructions per image of C for speed on RV32IMC (``cores.py``)."""
-        return round(CORES["rv32imc"].cycles_per_image(self.plan, self.macs, Optimisation.SPEED))
+        return self._instructions("rv32imc")
+
+    @property
+    def instructions_m4(self) -> int:
+        """Estimated instructions per image of C for speed on a Cortex-M4, about the same on a Cortex-M7 or M33."""
+        return self._instructions("cortex-m4")
+
+    @property
+    def instructions_m55(self) -> int:
+        """Estimated instructions per image of C for speed on a Cortex-M55 or M85, with vector instructions."""
+        return self._instructions("cortex-m55")
+
+    def _instructions(self, core: str) -> int:
+        return round(CORES[core].cycles_per_image(self.plan, self.macs, Optimisation.SPEED))
 
     @property
     def stored_numbers(self) -> int:

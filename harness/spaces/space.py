@@ -289,7 +289,7 @@ class Metric(StrEnum):
 
         >>> [metric.counted(1) for metric in OBJECTIVES][:4]
         ['1 parameter', '1 multiply-add', '1 byte of weights', '1 byte of memory']
-        >>> [metric.counted(1) for metric in OBJECTIVES][4:]
+        >>> [metric.counted(1) for metric in OBJECTIVES][4:7]
         ['1 microsecond', '1 Cortex-M0 instruction', '1 RV32 instruction']
         >>> Metric.LATENCY_US.counted(1_200)
         '1,200 microseconds'
@@ -304,6 +304,8 @@ class Metric(StrEnum):
     LATENCY_US = "latency_us", "microseconds"
     INSTRUCTIONS_M0 = "instructions_m0", "Cortex-M0 instructions"
     INSTRUCTIONS_RV32 = "instructions_rv32", "RV32 instructions"
+    INSTRUCTIONS_M4 = "instructions_m4", "Cortex-M4 instructions"
+    INSTRUCTIONS_M55 = "instructions_m55", "Cortex-M55 instructions"
 
 
 # Metrics that a search can minimise, with units.

