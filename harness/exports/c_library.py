@@ -576,7 +576,7 @@ class _FastStep(_CStep):
     @property
     def pooling(self) -> str:
         pool = self.planned.pool
-        return "" if pool is None else pool.form.reduction.value
+        return "" if pool is None or self.planned.pool_window == (1, 1) else pool.form.reduction.value
 
     @property
     def reads_planes(self) -> bool:
@@ -650,6 +650,10 @@ class _FastStep(_CStep):
                 for side in (kernel.clip(0), -kernel.clip(None, 0))
                 for part in parts
             ]
+            if fast_kernels.is_expanded(self.plan):
+                # The order depends on the pose, so the largest weights may be neighbours.
+                sides = np.stack([kernel.clip(0), -kernel.clip(None, 0)]).reshape(2 * len(kernel), -1)
+                sums = [np.sort(sides, 1)[:, -chain:].sum(1)]
             if max(map(np.max, sums)) * _LARGEST_BYTE < 2**15:
                 return chain
         raise AssertionError("four products fit into 16 bits")

@@ -124,6 +124,9 @@ def tile_columns(plan: IntegerPlan, step: IntegerStep) -> int:
         return min(max(1, inner_columns // step.pool_window[1]), output_columns)
     least, largest = _TILE_BYTES
     limit = min(max(least, plan.arena_bytes), largest)  # the stack grows with the arena
+    target = plan.output(step).shape[0]
+    if step.form.is_pointwise and _groups(plan, step) > 1 and target < plan.maps[step.source].shape[0]:
+        return 1  # the output may overwrite the source, which the next group of channels still reads
     tile = next((tile for tile in range(output_columns, 1, -1) if _tile(plan, step, tile).size <= limit), 1)
     tiles = math.ceil(output_columns / tile)
     return math.ceil(output_columns / tiles)

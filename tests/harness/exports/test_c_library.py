@@ -178,6 +178,11 @@ FAST = [
 ]
 
 
+FAST += [
+    # The output overwrites the source of several groups of channels; a pooling of single numbers.
+    ("conv3x3(32, stride=2) relu conv1x1(16, groups=2) relu conv3x3(8) relu gap linear(10)", MNIST),
+    ("conv3x3(8) relu maxpool(1) conv3x3(4) relu avgpool(1) gap linear(10)", MNIST),
+]
 PACKED_BITS = itertools.cycle((2, 4, 5, 6, 7))
 FAST_WITH_BITS = [(*case, 8) for case in FAST] + [(*case, next(PACKED_BITS)) for case in FAST]
 
