@@ -168,7 +168,7 @@ def measure_packed(core: str) -> None:
     works: list[tuple[float, float]] = []
     rest: list[float] = []
     speed = CORES[core].costs(Optimisation.SPEED)
-    known = replace(speed, cycles=replace(speed.cycles or Repetitions(), paired=0, unpacked=0))
+    other_costs = replace(speed, cycles=replace(speed.cycles or Repetitions(), paired=0, unpacked=0))
     for row in rows_of("judged", core)[:_PACKED_NETWORKS]:
         architecture = parse_network(row["architecture"])
         macs = analyse(architecture, MNIST).macs
@@ -183,7 +183,9 @@ def measure_packed(core: str) -> None:
             if optimise is Optimisation.SIZE:
                 sizes.append((result.work - row[optimise.value]) / repetitions.unpacked)
             else:
-                estimate = replace(CORES[core], speed=known).cycles_per_image(library.network.plan, macs, optimise)
+                estimate = replace(CORES[core], speed=other_costs).cycles_per_image(
+                    library.network.plan, macs, optimise
+                )
                 works.append((repetitions.paired / result.work, repetitions.unpacked / result.work))
                 rest.append((result.work - estimate) / result.work)
             print(f"{core}, {bits} bits, {optimise}: {result.work:,}; code {result.code_bytes}")

@@ -20,7 +20,7 @@ LINES = {
     "harness/commands": 1_177,
     "harness/data": 2_577,
     "harness/evidence": 2_012,
-    "harness/exports": 1_589,
+    "harness/exports": 1_592,
     "harness/interface": 2_244,
     "harness/loggers": 96,
     "harness/pages": 1_611,
@@ -33,10 +33,10 @@ LINES = {
     "harness/system": 1_444,
     "harness/toy": 513,
     "harness/training": 3_560,
-    "measurements": 4_436,
-    "tests": 30_657,
+    "measurements": 4_438,
+    "tests": 30_667,
 }
-LIMITS = {"public names": 1_114, "files": 1_220}
+LIMITS = {"public names": 1_115, "files": 1_220}
 
 
 def project_files() -> list[Path]:

@@ -111,12 +111,17 @@ class Library:
     @property
     def is_turned(self) -> bool:
         """Whether rows and columns of ``plan`` are exchanged."""
-        return self.stream and is_series(self.network.plan)
+        return _is_turned(self.network, self.plan)
 
     @property
     def compiler_flag(self) -> str:
         """Optimisation flag for processors of no family."""
         return OTHER_SPEED_FLAG if self.optimise is Optimisation.SPEED else SIZE_FLAG
+
+
+def _is_turned(network: IntegerNetwork, plan: IntegerPlan) -> bool:
+    """Return whether ``plan`` is the plan of a stream with rows and columns of a series exchanged."""
+    return plan is not network.plan and is_series(network.plan)
 
 
 def c_name(text: str) -> str:
@@ -370,14 +375,14 @@ def _fast_context(steps: Sequence[Any]) -> dict[str, Any]:
     with_groups = [step for step in blocks if step.counts.channels > step.counts.group_channels]
     is_expanded = fast_kernels.is_expanded(plan)
     with_poses = [step for step in blocks if step.extents.poses > 1 and not is_expanded]
-    turned = [step for step in with_poses if step.extents.poses > 2 and step.extents.kernel_rows > 1]
+    quarter_turns = [step for step in with_poses if step.extents.poses > 2 and step.extents.kernel_rows > 1]
     users = {
         "blocks": blocks,
         "planes": planes,
         "pooled": [step for step in convolutions if step.planned.pool is not None],
         # In a pose that turns rows to columns, the columns of a window of several channels are apart.
-        "parts": [step for step in turned if step.counts.group_channels > 1],
-        "single": [step for step in turned if step.counts.group_channels == 1],
+        "parts": [step for step in quarter_turns if step.counts.group_channels > 1],
+        "single": [step for step in quarter_turns if step.counts.group_channels == 1],
         "rest": [step for step in blocks if step.counts.weights % 4],
         "groups": with_groups,
         "slope": [step for step in steps if step.constants.slope is not None],
@@ -390,6 +395,7 @@ def _fast_context(steps: Sequence[Any]) -> dict[str, Any]:
             {size for step in blocks for size in block_sizes(step.block_filters, plan.weight_bits)}, reverse=True
         ),
         "is_expanded": is_expanded,
+        "few_positions": fast_kernels.FEW_POSITIONS,
         "pairs": plan.weight_bits <= fast_kernels.PAIR_BITS,
         # Numbers of poses for which lines are ordered again; 1 for a single channel.
         "block_poses": sorted({1 if step.counts.group_channels == 1 else step.extents.poses for step in with_poses}),
@@ -571,7 +577,7 @@ class _FastStep(_CStep):
     @property
     def is_turned(self) -> bool:
         """Whether rows and columns of the plan are exchanged."""
-        return self.plan is not self.network.plan and is_series(self.network.plan)
+        return _is_turned(self.network, self.plan)
 
     @property
     def pooling(self) -> str:
@@ -607,8 +613,8 @@ class _FastStep(_CStep):
         places, first_channels = pose_orders((rows, columns, channels), form.poses)
         if self.is_turned and form.poses > 1:
             # The kernel is square. Both the window and the stored filter are turned.
-            turned = places.reshape(-1, rows, columns).transpose(0, 2, 1).reshape(places.shape)
-            places = turned % rows * rows + turned // rows
+            transposition = places.reshape(-1, rows, columns).transpose(0, 2, 1).reshape(places.shape)
+            places = transposition % rows * rows + transposition // rows
         if self.reads_planes:
             return places.ravel().tolist()
         if not fast_kernels.is_expanded(self.plan):

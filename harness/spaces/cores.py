@@ -29,7 +29,8 @@ class Repetitions:
     all convolutions count as blocks, and each sum as a call of ``dot``.
 
     Attributes:
-        positions: Output positions of blocks, before pooling; for speed for each group of channels and each pose.
+        positions: Output positions of blocks, before pooling; for speed tiles of positions, for each group of channels
+            and each pose.
         parts: Places that are copied: of the lines of blocks for speed, for each group of channels; of the windows for
             size.
         window: Numbers in these places.
@@ -124,7 +125,7 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
         output_channels, output_rows, output_columns = target.shape
         tiles = math.ceil(output_columns / fast_kernels.tile_columns(plan, step))
         line_columns = output_columns * pool_columns * step.form.stride + tiles * (columns - step.form.stride)
-        calls = output_channels * output_rows * pool_rows  # of ``fill``, per tile
+        calls = output_channels * output_rows * pool_rows  # of ``gather``, per tile
         lines = calls * rows * line_columns
         return counts | {"plane_outputs": outputs, "lines": lines, "slides": calls * pool_columns * tiles}
     positions = outputs // target.shape[0]
@@ -147,8 +148,8 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
     line_columns = target.shape[2] * pool_columns * step.form.stride + tiles * (columns - step.form.stride)
     cells = target.shape[1] * pool_rows * rows * line_columns * groups
     # In half of 4 or 8 poses rows become columns: of several channels, each column is a call of ``dot`` then.
-    turned = passes // 2 if passes > 2 and rows > 1 else 0
-    calls = dots * (1 + turned * (columns - 1) // passes) if depth > 1 else dots
+    quarter_turns = passes // 2 if passes > 2 and rows > 1 else 0
+    calls = dots * (1 + quarter_turns * (columns - 1) // passes) if depth > 1 else dots
     rows_of_tiles = target.shape[1] * pool_rows * tiles
     counts |= {"positions": rows_of_tiles * groups * passes, "dots": calls, "rest": dots * (weights % 4)}
     # The first vector ends with the first weights that are no multiple of 4 (``dot`` in the C code).
@@ -157,10 +158,10 @@ def _convolution(plan: IntegerPlan, step: IntegerStep, optimise: Optimisation) -
     if fast_kernels.is_wide(plan, step):
         counts["widened"] = weights * filters * passes * rows_of_tiles
     counts |= {"parts": cells, "window": cells * depth}
-    written_out = turned * places if depth == 1 else 0
+    written_out = quarter_turns * places if depth == 1 else 0
     if plan.weight_bits <= fast_kernels.PAIR_BITS:
         counts["paired"] = counts.pop("macs")
-    counts["ordered_parts"] = cells * (passes - 1 - (turned if depth == 1 else 0)) + written_out
+    counts["ordered_parts"] = cells * (passes - 1 - (quarter_turns if depth == 1 else 0)) + written_out
     counts["ordered"] = counts["ordered_parts"] * depth
     weight_count = filters * weights * poses // passes
     if plan.weight_bits < WIDE_BITS:

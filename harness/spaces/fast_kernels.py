@@ -2,7 +2,8 @@
 
 A convolution is computed in one of two ways:
 
-- in *blocks*: up to four filters together, so that a number of the window is loaded once for all filters of the block;
+- in *blocks*: up to four filters together (six with weights of few bits), so that a number of the window is loaded
+  once for all filters of the block;
 - in *planes*, if the filters read a single channel: one output channel after another.
 
 In both, the rows of the input under the kernel are copied to a buffer first, the *lines*, column by column and for a
@@ -34,7 +35,7 @@ _LINE_BYTES = 128  # of stack for the lines of a tile of planes: 28 output colum
 _TILE_BYTES = (384, 1_536)  # of stack for a tile of blocks with several output columns: least and largest limit
 _WIDE_WEIGHTS = 320  # weights of a block, with 2 bytes each on the stack: 4 filters of 80 weights
 _SCALED_SUMS = 64  # most numbers, with 4 bytes each on the stack, that are scaled at once in several places
-_FEW_POSITIONS = 2  # of a tile, for which weights are not converted to 16 bits
+FEW_POSITIONS = 2  # of a tile, for which weights are not converted to 16 bits
 PAIR_BITS = 6  # most bits of a weight so that sums of four products of a weight and a byte fit into 16 bits
 
 
@@ -153,7 +154,7 @@ def is_wide(plan: IntegerPlan, step: IntegerStep) -> bool:
     """
     size = max(block_sizes(block_filters(plan, step), plan.weight_bits))
     positions = tile_columns(plan, step) * step.pool_window[1]
-    return positions > _FEW_POSITIONS and math.prod(step.form.shape[1:]) * size <= _WIDE_WEIGHTS
+    return positions > FEW_POSITIONS and math.prod(step.form.shape[1:]) * size <= _WIDE_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class FastBuffers:
         filters: Stored filters, with an int32 start of the sum each.
         kernel: Unpacked or expanded weights of blocks, uint8; 0 if ``dot`` reads the stored weights.
         pairs: Unpacked pairs of weights, int32, in place of these bytes on cores that multiply pairs.
-        wide: Weights of a block that are converted to int16 on cores that multiply pairs of numbers; even.
+        wide: Weights of a block that are converted to int16 on cores that multiply pairs of numbers.
         plane_places: Kernel positions of planes, with an int32 weight each.
         lines: uint8 values in the rows under the kernel, for a tile of planes.
         plane_positions: Output columns of a tile of planes before pooling, with an int32 sum each.

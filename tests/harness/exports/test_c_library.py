@@ -183,6 +183,23 @@ FAST += [
     ("conv3x3(32, stride=2) relu conv1x1(16, groups=2) relu conv3x3(8) relu gap linear(10)", MNIST),
     ("conv3x3(8) relu maxpool(1) conv3x3(4) relu avgpool(1) gap linear(10)", MNIST),
 ]
+
+
+def test_pairs_of_filters_do_not_overflow_in_any_pose(tmp_path: Path):
+    """Large weights that are apart in the stored filter are neighbours in another pose."""
+    architecture = parse_network("conv5x5(4, poses=4) relu maxpool gap linear(10)")
+    _, images, integers = trained(architecture, MNIST, count=12, passes=2, weight_bits=6)
+    edge = np.zeros_like(integers.kernels[0])
+    edge[:, 0] = 31
+    integers = replace(integers, kernels=(edge, *integers.kernels[1:]))
+    pixels = np.full_like(images.pixels.numpy()[:1], 255)
+    write_files(replace(library_of(integers, MNIST, pixels), optimise=Optimisation.SPEED), tmp_path)
+
+    program = compile_runner(tmp_path, "net", "cc", SANITIZED)
+
+    assert np.array_equal(run_logits(program, pixels, 10), integer_logits(integers, pixels))
+
+
 PACKED_BITS = itertools.cycle((2, 4, 5, 6, 7))
 FAST_WITH_BITS = [(*case, 8) for case in FAST] + [(*case, next(PACKED_BITS)) for case in FAST]
 
